@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"image/jpeg"
 	"io"
 	"io/fs"
 	"os"
@@ -55,7 +56,7 @@ type album struct {
 // garment before a pair comes back.
 func (a album) pick(i int) (person, garment photo) {
 	round := i / len(a.persons)
-	return a.persons[i%len(a.persons)], a.garments[(i+round)%len(a.garments)]
+	return a.persons[i%len(a.persons)], a.garments[(i%len(a.persons)+round)%len(a.garments)]
 }
 
 // openAlbum reads the folder that -inputs names, or the shipped photos for "".
@@ -70,9 +71,25 @@ func openAlbum(dir string) (album, error) {
 		return album{}, fmt.Errorf("-inputs: %w", err)
 	}
 	if len(a.persons) == 0 || len(a.garments) == 0 {
-		return album{}, fmt.Errorf("-inputs: no .jpg or .jpeg files in %s, neither side by side nor in its folders person and garment", dir)
+		return album{}, fmt.Errorf("-inputs: %s needs .jpg files, in its folders person and garment or without folders", dir)
+	}
+	for _, p := range slices.Concat(a.persons, a.garments) {
+		if err := p.checkJPEG(); err != nil {
+			return album{}, fmt.Errorf("-inputs: %s: %w", p.path, err)
+		}
 	}
 	return a, nil
+}
+
+// checkJPEG finds out early what a worker would refuse late.
+func (p photo) checkJPEG() error {
+	f, err := p.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = jpeg.DecodeConfig(f)
+	return err
 }
 
 func readAlbum(dir string) (album, error) {

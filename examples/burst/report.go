@@ -8,37 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"text/tabwriter"
-	"time"
 )
-
-// outcome is one job as its client lived it. Durations are the endpoint's:
-// wall time multiplied by how fast its time runs.
-type outcome struct {
-	Job      int     // from 1
-	Attempts int     // calls sent to the endpoint
-	Upload   seconds // both photos, with the wait for a connection
-	Wait     seconds // of the call, what was not work: queue, cold start, backoff
-	Work     seconds // at the worker, as the worker says; 0 when it does not say
-	Total    seconds // from the job's begin until its picture was saved
-	Worker   string
-	Picture  string // the file that holds the result
-	Err      error  // why the job was lost, or that it was interrupted
-	Stopped  bool   // ended by Ctrl-C, not lost
-}
-
-// seconds prints, and marshals, with a tenth's precision.
-type seconds time.Duration
-
-func (s seconds) String() string {
-	return strconv.FormatFloat(time.Duration(s).Seconds(), 'f', 1, 64)
-}
-
-func (s seconds) MarshalJSON() ([]byte, error) { return []byte(s.String()), nil }
-
-// observed is what the other side, or a client's own counters, saw of a burst.
-type observed struct {
-	workers, opened, peak int
-}
 
 // summary is one client's burst. Its JSON names are what -json promises.
 type summary struct {
@@ -74,11 +44,11 @@ type row struct {
 }
 
 // summarize counts up a burst of which the outcomes, in any order, are known.
-func summarize(requests int, outcomes []outcome, took, wall time.Duration, saw observed) summary {
+func summarize(requests int, outcomes []outcome, took, wall seconds, saw observed) summary {
 	s := summary{
 		Requests: requests, NotStarted: requests - len(outcomes),
 		Workers: saw.workers, S3Opened: saw.opened, S3Peak: saw.peak,
-		Seconds: seconds(took), WallSeconds: seconds(wall),
+		Seconds: took, WallSeconds: wall,
 	}
 	for _, o := range byJob(outcomes) {
 		s.add(o)
@@ -157,14 +127,20 @@ func printLost(w io.Writer, outcomes []outcome) {
 	}
 }
 
-// printSummaries shows the clients side by side; naive may be nil.
+// printSummaries shows the clients that ran side by side; nil is one that did
+// not.
 func printSummaries(w io.Writer, naive, client *summary) error {
-	names, all := "\tlibrary", []*summary{client}
-	if naive != nil {
-		names, all = "\tnaive\tlibrary", []*summary{naive, client}
-	}
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, names)
+	var all []*summary
+	if naive != nil {
+		all = append(all, naive)
+		fmt.Fprint(t, "\tnaive")
+	}
+	if client != nil {
+		all = append(all, client)
+		fmt.Fprint(t, "\tlibrary")
+	}
+	fmt.Fprintln(t)
 	for _, line := range summaryLines {
 		fmt.Fprint(t, line.name)
 		for _, s := range all {
@@ -194,7 +170,7 @@ var summaryLines = []struct {
 type document struct {
 	Endpoint    string   `json:"endpoint"` // "simulated" or the live one's address
 	Speed       float64  `json:"speed"`    // endpoint seconds in a wall second
-	Seed        int64    `json:"seed"`
+	Seed        uint64   `json:"seed"`
 	Concurrency int      `json:"concurrency"`
 	Pictures    string   `json:"pictures"` // the folder of the results
 	Naive       *summary `json:"naive,omitempty"`

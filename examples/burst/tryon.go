@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // volumeMount is where a serverless worker sees the network volume.
@@ -29,20 +30,24 @@ type tryonRequest struct {
 }
 
 type tryonAnswer struct {
-	Result string `json:"result_image_path"`
+	Result string  `json:"result_image_path"`
+	Work   seconds `json:"processing_seconds"`
 }
 
 // newTryOn is the program inside a worker: a picture service whose volume is
-// the folder given. It is safe for concurrent use.
-func newTryOn(volume string) http.Handler {
+// the folder given. A picture takes until model, told when the request began,
+// returns; it says how long that was. The handler is safe for concurrent use.
+func newTryOn(volume string, model func(began time.Time) seconds) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST "+tryonPath, func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
 		answer, err := tryOn(volume, r.Body)
 		if err != nil {
 			refuse(w, err)
 			return
 		}
+		answer.Work = model(began)
 		reply(w, http.StatusOK, answer)
 	})
 	return mux
