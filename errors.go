@@ -1,0 +1,181 @@
+package runpod
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The kinds of failure a caller may want to act on. An *Error matches its
+// kind with [errors.Is].
+var (
+	// ErrNoWorkers: no worker took the request for as long as the Client was
+	// told to wait. Nothing ran. Trying again helps once the endpoint has
+	// workers: check its maximum workers and its capacity.
+	ErrNoWorkers = errors.New("no worker took the request")
+	// ErrBadRequest: the request itself is wrong. This library refused it
+	// before sending (Error.Field says what), or a worker did, with a 400, a
+	// 422 or another status of its own. Sending it again does not help.
+	ErrBadRequest = errors.New("bad request")
+	// ErrUnauthorized: the API key or the S3 credentials were refused.
+	ErrUnauthorized = errors.New("not authorized")
+	// ErrNotFound: there is no such endpoint, path or object, or the worker
+	// that a request was pinned to is gone.
+	ErrNotFound = errors.New("not found")
+	// ErrTooLarge: a body is larger than the service takes, 30 MB a request
+	// and 500 MB a stored object.
+	ErrTooLarge = errors.New("too large")
+	// ErrRateLimited: the service kept answering 429.
+	ErrRateLimited = errors.New("rate limited")
+	// ErrProcessingTimeout: a worker had the request for longer than the
+	// service allows, 5.5 minutes. It has run, perhaps to its end.
+	ErrProcessingTimeout = errors.New("processing took too long")
+	// ErrVolumeFull: the network volume has no room or its quota is used up.
+	ErrVolumeFull = errors.New("network volume is full")
+	// ErrIntegrity: what arrived is not what was sent.
+	ErrIntegrity = errors.New("data arrived damaged")
+	// ErrClosed: the Client was closed.
+	ErrClosed = errors.New("client is closed")
+)
+
+// Error is what every method of this package returns when it fails. It is a
+// plain value: reading it from several goroutines is safe.
+type Error struct {
+	// Op is what was being done, to what: "POST /api/v1/tryon", "upload a.png".
+	Op string
+	// JobID names the job the operation was part of, "" outside Run and RunAll.
+	JobID string
+	// Kind is one of the Err... values above, or nil when none fits.
+	Kind error
+	// Field names the option, field or argument that was refused, before any
+	// traffic; "" when the failure came later.
+	Field string
+	// Status and WorkerID are those of the last answer: 0 when there was none,
+	// "" when it named no worker.
+	Status   int
+	WorkerID string
+	// Attempts lists every attempt, in order.
+	Attempts []Attempt
+	// Body is the beginning of the last answer's body, at most 4 KiB.
+	Body []byte
+	// MayHaveRun reports that a worker may have carried out the request, once
+	// or in part, although no answer came back.
+	MayHaveRun bool
+	// Advice says what to do about it, in a sentence.
+	Advice string
+	// Err is the cause: the context's error, the transport's, the S3 client's.
+	Err error
+}
+
+// Error says what happened, to what, after how many attempts, and what to do.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("runpod: ")
+	if e.JobID != "" {
+		fmt.Fprintf(&b, "job %q: ", e.JobID)
+	}
+	b.WriteString(e.Op)
+	if e.Field != "" {
+		b.WriteString(": " + e.Field)
+	}
+	if e.Kind != nil && e.Field == "" {
+		b.WriteString(": " + e.Kind.Error())
+	}
+	if n := len(e.Attempts); n > 0 {
+		fmt.Fprintf(&b, " (%s, %s)", plural(n, "attempt"), e.elapsed().Round(time.Millisecond))
+	}
+	if e.Status != 0 {
+		b.WriteString(": status " + strconv.Itoa(e.Status))
+	}
+	if e.WorkerID != "" {
+		b.WriteString(" from worker " + e.WorkerID)
+	}
+	if text := excerpt(e.Body); text != "" {
+		b.WriteString(": " + text)
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	if e.MayHaveRun {
+		b.WriteString("; the request may have run")
+	}
+	if e.Advice != "" {
+		b.WriteString("; " + e.Advice)
+	}
+	return b.String()
+}
+
+// Unwrap gives the kind and the cause, for errors.Is and errors.As.
+func (e *Error) Unwrap() []error {
+	all := make([]error, 0, 2)
+	if e.Kind != nil {
+		all = append(all, e.Kind)
+	}
+	if e.Err != nil {
+		all = append(all, e.Err)
+	}
+	return all
+}
+
+// elapsed is the time from the first attempt's sending to the last one's end.
+func (e *Error) elapsed() time.Duration {
+	first, last := e.Attempts[0], e.Attempts[len(e.Attempts)-1]
+	return last.Start.Add(last.Duration).Sub(first.Start)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// excerpt is the beginning of a body on one line, fit for a log.
+func excerpt(body []byte) string {
+	const most = 300
+	body = bytes.TrimSpace(body)
+	more := ""
+	if len(body) > most {
+		body, more = body[:most], "..."
+	}
+	text := strings.ToValidUTF8(string(body), "?")
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+	return text + more
+}
+
+// refuse makes the error for an argument that is wrong by itself.
+func refuse(op, field, format string, args ...any) *Error {
+	return &Error{Op: op, Field: field, Kind: ErrBadRequest, Err: fmt.Errorf(format, args...)}
+}
+
+// ended makes the error for an operation whose context has ended: closing the
+// Client ends it too, and then that is the kind.
+func ended(ctx context.Context, op string) *Error {
+	e := &Error{Op: op, Err: context.Cause(ctx)}
+	if errors.Is(e.Err, ErrClosed) {
+		e.Kind, e.Err = ErrClosed, nil
+	} else if ctx.Err() != nil && !errors.Is(e.Err, ctx.Err()) {
+		e.Err = errors.Join(ctx.Err(), e.Err)
+	}
+	return e
+}
+
+// redacted replaces every secret in an answer's body: a server that echoes
+// what it was sent must not put a key into our errors.
+func redacted(body []byte, secrets ...string) []byte {
+	for _, s := range secrets {
+		if len(s) > 3 {
+			body = bytes.ReplaceAll(body, []byte(s), []byte("[redacted]"))
+		}
+	}
+	return body
+}

@@ -1,0 +1,213 @@
+package runpod
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxBody is the most that a request or an answer may have (Runpod docs:
+// 30 MB; whether that is 30,000,000 or 30 MiB is not said, so the larger).
+const maxBody = 30 << 20
+
+// CallOption says something about one call.
+type CallOption func(*callOptions)
+
+type callOptions struct{ idempotent bool }
+
+// Idempotent marks a call that may run twice without harm, so that it is sent
+// again also where it may have run already: after a 524, a 502 that names a
+// worker, a lost connection. GET, HEAD, OPTIONS, PUT and DELETE are idempotent
+// by themselves (RFC 9110, section 9.2.2).
+func Idempotent() CallOption { return func(o *callOptions) { o.idempotent = true } }
+
+type callOptionsKey struct{}
+
+// WithCallOptions gives a context that carries options for [Client.Do], in
+// place of those it may carry already.
+func WithCallOptions(ctx context.Context, opts ...CallOption) context.Context {
+	return context.WithValue(ctx, callOptionsKey{}, opts)
+}
+
+// requestBody opens a request's body anew for each attempt; nil: no body.
+type requestBody func() (io.ReadCloser, error)
+
+// newRequest builds a request to the endpoint from its parts.
+func (ep *endpoint) newRequest(op, method, path string, body []byte) (*http.Request, error) {
+	ref, err := parsePath(path)
+	if err != nil {
+		return nil, refuse(op, "path", "%w", err)
+	}
+	if !isToken(method) {
+		return nil, refuse(op, "method", "%q is not an HTTP method", method)
+	}
+	header := make(http.Header, 4)
+	if body != nil {
+		header["Content-Type"] = []string{"application/json"}
+	}
+	ep.authorize(header)
+	return &http.Request{
+		Method: method, URL: ep.resolve(ref), Host: ep.base.Host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(body)),
+	}, nil
+}
+
+// resolve puts a path below the endpoint's base URL.
+func (ep *endpoint) resolve(ref *url.URL) *url.URL {
+	u := *ep.base
+	u.Path = strings.TrimSuffix(ep.base.Path, "/") + "/" + strings.TrimPrefix(ref.Path, "/")
+	u.RawPath = ""
+	if ref.RawPath != "" {
+		u.RawPath = strings.TrimSuffix(ep.base.EscapedPath(), "/") + "/" + strings.TrimPrefix(ref.RawPath, "/")
+	}
+	u.RawQuery = ref.RawQuery
+	return &u
+}
+
+// authorize puts the key on a request to the endpoint's own host, unless the
+// caller has an Authorization of his own.
+func (ep *endpoint) authorize(h http.Header) {
+	if h.Get("Authorization") == "" {
+		h.Set("Authorization", ep.bearer)
+	}
+}
+
+// ownRequest turns a caller's request into one that may be sent several times.
+// It does not change the caller's, but closes its body.
+func (ep *endpoint) ownRequest(op string, req *http.Request) (*http.Request, requestBody, error) {
+	if req.Body != nil {
+		defer req.Body.Close()
+	}
+	u := req.URL
+	switch {
+	case u == nil:
+		return nil, nil, refuse(op, "req.URL", "it is nil")
+	case u.Host == "" && u.Scheme == "":
+		u = ep.resolve(u)
+	case u.Scheme != ep.base.Scheme || !strings.EqualFold(u.Host, ep.base.Host):
+		return nil, nil, refuse(op, "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", ep.base.Scheme, ep.base.Host)
+	case req.Host != "" && !strings.EqualFold(req.Host, ep.base.Host):
+		return nil, nil, refuse(op, "req.Host", "it is not the endpoint's host, %s", ep.base.Host)
+	}
+	body, length, err := replayable(op, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	own := *req
+	own.URL, own.Host, own.Body, own.GetBody, own.ContentLength = u, ep.base.Host, nil, nil, length
+	own.Header = req.Header.Clone()
+	if own.Header == nil {
+		own.Header = make(http.Header, 2)
+	}
+	ep.authorize(own.Header)
+	if own.Method == "" {
+		own.Method = http.MethodGet
+	}
+	return &own, body, nil
+}
+
+// replayable gives a body that can be opened again and again: by the request's
+// GetBody where there is one, else from memory, which the service's limit
+// bounds.
+func replayable(op string, req *http.Request) (requestBody, int64, error) {
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		return nil, 0, nil
+	case req.ContentLength > maxBody:
+		return nil, 0, tooLarge(op, "req.Body", req.ContentLength)
+	case req.GetBody != nil:
+		return req.GetBody, req.ContentLength, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(req.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, 0, &Error{Op: op, Field: "req.Body", Err: fmt.Errorf("reading it: %w", err)}
+	case len(data) > maxBody:
+		return nil, 0, tooLarge(op, "req.Body", int64(len(data)))
+	case req.ContentLength > 0 && int64(len(data)) != req.ContentLength:
+		return nil, 0, refuse(op, "req.ContentLength", "it says %d bytes, the body has %d", req.ContentLength, len(data))
+	}
+	return bytesBody(data), int64(len(data)), nil
+}
+
+func bytesBody(data []byte) requestBody {
+	if len(data) == 0 {
+		return nil
+	}
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+}
+
+// encode makes a call's JSON body; nil for none.
+func encode(op string, in any) ([]byte, error) {
+	var data []byte
+	switch v := in.(type) {
+	case nil:
+		return nil, nil
+	case json.RawMessage:
+		data = v
+	case []byte:
+		data = v
+	default:
+		var err error
+		if data, err = json.Marshal(in); err != nil {
+			return nil, refuse(op, "in", "it does not encode as JSON: %w", err)
+		}
+	}
+	if len(data) > maxBody {
+		return nil, tooLarge(op, "in", int64(len(data)))
+	}
+	return data, nil
+}
+
+func tooLarge(op, field string, size int64) error {
+	e := refuse(op, field, "%d bytes: the service takes at most 30 MB a request", size)
+	e.Kind, e.Advice = ErrTooLarge, "upload it and send its path"
+	return e
+}
+
+func isIdempotent(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// isToken reports whether s is a token (RFC 9110, section 5.6.2), as methods are.
+func isToken(s string) bool {
+	const marks = "!#$%&'*+-.^_`|~"
+	for _, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && !strings.ContainsRune(marks, r) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parsePath reads a path on the endpoint, with or without a query.
+func parsePath(path string) (*url.URL, error) {
+	ref, err := url.Parse(path)
+	switch {
+	case err != nil:
+		return nil, errors.New("it is not a URL path")
+	case ref.Scheme != "" || ref.Host != "" || ref.User != nil || ref.Opaque != "":
+		return nil, errors.New("want a path on the endpoint, such as /api/v1/tryon, not a whole URL")
+	case ref.Fragment != "":
+		return nil, errors.New("a fragment (#...) is never sent: escape it as %23")
+	}
+	return ref, nil
+}
+
+// operationName names a request in errors and logs: without its query, which
+// may hold what nobody should read there.
+func operationName(method, path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return method + " " + path
+}

@@ -1,0 +1,102 @@
+package runpod
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// Response is an endpoint's answer to [Client.Call].
+type Response struct {
+	Status   int         // HTTP status
+	Header   http.Header // as the worker sent it
+	Body     []byte      // the whole body; nil where it went to an io.Writer
+	WorkerID string      // the worker that answered; "" when none is named
+	Attempts []Attempt   // every attempt, the last one is this answer
+}
+
+// JSON decodes the body into out.
+func (r *Response) JSON(out any) error {
+	if err := json.Unmarshal(r.Body, out); err != nil {
+		return &Error{Op: "decode answer", Status: r.Status, WorkerID: r.WorkerID, Attempts: r.Attempts,
+			Body: capped(r.Body), Err: fmt.Errorf("it is not the JSON that was asked for: %w", err)}
+	}
+	return nil
+}
+
+func capped(body []byte) []byte { return body[:min(len(body), peekLimit)] }
+
+// take turns the last answer of a call into a Response, and its body into out:
+// a *[]byte, an io.Writer, or whatever JSON decodes into. An answer that is no
+// success is an error too.
+func (c *call) take(resp *http.Response, out any) (*Response, error) {
+	defer resp.Body.Close()
+	r := &Response{Status: resp.StatusCode, Header: resp.Header, WorkerID: c.answer.workerID, Attempts: c.attempts}
+	success := r.Status >= 200 && r.Status < 300
+	if w, ok := out.(io.Writer); ok && success {
+		return r, c.stream(resp.Body, w)
+	}
+	var err error
+	if r.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1)); err != nil && success {
+		return r, c.broken(err)
+	}
+	switch {
+	case !success:
+		return r, c.refused(r)
+	case len(r.Body) > maxBody:
+		e := c.newError()
+		e.Kind, e.Err = ErrTooLarge, errors.New("the answer is over 30 MB, more than the service lets through")
+		return r, c.report(e)
+	case out == nil || len(r.Body) == 0:
+		return r, nil
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = r.Body
+		return r, nil
+	}
+	if err := r.JSON(out); err != nil {
+		e, _ := errors.AsType[*Error](err)
+		e.Op = c.op
+		return r, c.report(e)
+	}
+	return r, nil
+}
+
+func (c *call) stream(body io.Reader, w io.Writer) error {
+	_, err := copyContext(c, w, body)
+	if failed, ok := errors.AsType[*writeError](err); ok {
+		e := c.newError()
+		e.Err = fmt.Errorf("writing the answer: %w", failed.error)
+		return c.report(e)
+	}
+	if err != nil {
+		return c.broken(err)
+	}
+	return nil
+}
+
+// broken is the error of an answer that broke off in its body: the request has
+// run.
+func (c *call) broken(err error) error {
+	e := c.newError()
+	e.MayHaveRun = true
+	if e.Err == nil {
+		e.Err = fmt.Errorf("the answer broke off: %w", err)
+	}
+	return c.report(e)
+}
+
+// refused is the error of a final answer that is no success.
+func (c *call) refused(r *Response) error {
+	e := c.newError()
+	e.Body = redacted(capped(r.Body), c.ep.apiKey)
+	if r.Status < 400 {
+		e.Err = errors.New("redirects are not followed")
+		if to := r.Header.Get("Location"); to != "" {
+			e.Advice = "the endpoint redirects: use the address it names in the Location header, if it is to be trusted"
+		}
+	}
+	return c.report(e)
+}

@@ -1,0 +1,233 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// volume is the network volume seen through its S3 gateway: the SDK's client
+// on one bounded pool of connections. Signing and wire format are the SDK's,
+// places, bodies and verdicts are ours. It is safe for concurrent use.
+type volume struct {
+	client    *s3.Client
+	bucket    string
+	transport *http.Transport
+	places    *gate
+	conns     *connCounter
+	policy    RetryPolicy
+	logger    *slog.Logger
+	secret    string
+	done      transferCounts
+}
+
+// transferCounts are what Stats says of the transfers.
+type transferCounts struct {
+	uploads, downloads, bytesUp, bytesDown, attempts atomic.Int64
+}
+
+func newVolume(c *config) *volume {
+	v := &volume{
+		bucket: c.s3.bucket,
+		places: newGate(c.s3Conns),
+		conns:  &connCounter{},
+		policy: c.policy,
+		logger: c.logger,
+		secret: c.s3.secret,
+	}
+	v.transport = c.cloneTransport(v.conns)
+	// The gate bounds attempts, this bounds connections: a place may be free a
+	// moment before its connection is idle again, and must not dial another.
+	v.transport.MaxConnsPerHost = c.s3Conns
+	v.transport.MaxIdleConnsPerHost = c.s3Conns
+	v.transport.MaxIdleConns = c.s3Conns
+	// Uploads and downloads of a burst may lie a cold start apart.
+	v.transport.IdleConnTimeout = 15 * time.Minute
+	v.transport.WriteBufferSize = copyBuffer
+	if c.s3.url == nil || c.s3.credentials == nil {
+		return v
+	}
+	v.client = s3.New(s3.Options{
+		BaseEndpoint: aws.String(c.s3.url.String()),
+		Region:       c.s3.region,
+		Credentials:  c.s3.credentials,
+		UsePathStyle: true,
+		HTTPClient:   v,
+		APIOptions: []func(*middleware.Stack) error{
+			v.addPlaces,
+			// Bodies carry a Content-MD5 of their own: hashing them once more
+			// for the signature would cost more than sending them.
+			unsignedPayload,
+		},
+		RequestChecksumCalculation:                aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation:                aws.ResponseChecksumValidationWhenRequired,
+		DisableLogOutputChecksumValidationSkipped: true,
+	})
+	return v
+}
+
+// unsignedPayload leaves bodies out of the signature of the operations that
+// have one to sign; the others have no such step to swap.
+func unsignedPayload(stack *middleware.Stack) error {
+	if _, ok := stack.Finalize.Get((&v4.ComputePayloadSHA256{}).ID()); !ok {
+		return nil
+	}
+	return v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware(stack)
+}
+
+// addPlaces makes every attempt take a place of the pool: inside the SDK's
+// loop, so that no place is held through a backoff, and before the signature,
+// so that no signature ages while waiting.
+func (v *volume) addPlaces(stack *middleware.Stack) error {
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("RunpodPlace", v.inPlace), "Retry", middleware.After)
+}
+
+func (v *volume) inPlace(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+) {
+	if err := v.places.acquire(ctx); err != nil {
+		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+	}
+	out, metadata, err := next.HandleFinalize(ctx, in)
+	if get, ok := out.Result.(*s3.GetObjectOutput); ok && err == nil {
+		get.Body = &placedBody{ReadCloser: get.Body, release: sync.OnceFunc(v.places.release)}
+		return out, metadata, nil
+	}
+	v.places.release()
+	return out, metadata, err
+}
+
+// placedBody gives its place back when it is closed.
+type placedBody struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b *placedBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
+}
+
+var errStalled = errors.New("no byte moved for too long")
+
+// Do sends one attempt of the SDK's; see [aws.HTTPClient]. The clock of the
+// attempt is a watchdog: it ends when for policy.Stall no byte has moved.
+func (v *volume) Do(req *http.Request) (*http.Response, error) {
+	t := transferFrom(req.Context())
+	ctx, cancel := context.WithCancelCause(req.Context())
+	w := &watchdog{limit: v.policy.Stall}
+	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
+	stop := func() { w.timer.Stop(); cancel(nil) }
+
+	v.done.attempts.Add(1)
+	start := time.Now()
+	resp, err := v.send(ctx, t, w, req)
+	t.record(start, resp, err)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errStalled) {
+			err = errStalled
+		}
+		stop()
+		return nil, err
+	}
+	fixLastModified(resp.Header)
+	resp.Body = &watchedBody{body: resp.Body, dog: w, ctx: ctx, stop: stop}
+	return resp, nil
+}
+
+func (v *volume) send(ctx context.Context, t *transfer, w *watchdog, req *http.Request) (*http.Response, error) {
+	req = req.WithContext(ctx)
+	if t.body != nil && req.ContentLength > 0 {
+		body, err := t.body(ctx)
+		if err != nil {
+			return nil, t.inputFailed(err)
+		}
+		req.Body = &sentBody{body: body, left: req.ContentLength, dog: w, transfer: t}
+	}
+	return v.transport.RoundTrip(req)
+}
+
+// fixLastModified mends a date that the gateway was seen to send ("... UTC"
+// where HTTP has "GMT", reported by users): the SDK fails a whole answer over
+// it.
+func fixLastModified(h http.Header) {
+	if date, ok := strings.CutSuffix(h.Get("Last-Modified"), " UTC"); ok {
+		h.Set("Last-Modified", date+" GMT")
+	}
+}
+
+// watchdog ends an attempt when it is not stroked for limit.
+type watchdog struct {
+	limit time.Duration
+	timer *time.Timer
+}
+
+// stroke puts the end off, unless it has come already.
+func (w *watchdog) stroke() {
+	if w.timer.Stop() {
+		w.timer.Reset(w.limit)
+	}
+}
+
+// watchedBody is an answer's body under the watchdog.
+type watchedBody struct {
+	body io.ReadCloser
+	dog  *watchdog
+	ctx  context.Context
+	stop func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if n > 0 {
+		b.dog.stroke()
+	}
+	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	defer b.stop()
+	return b.body.Close()
+}
+
+// sentBody is a request's body under the watchdog. It gives just as many bytes
+// as were promised, or an error: an input that changed must not go out.
+type sentBody struct {
+	body     io.ReadCloser
+	left     int64
+	dog      *watchdog
+	transfer *transfer
+}
+
+var errChanged = errors.New("it changed while it was uploaded")
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	b.left -= int64(n)
+	if n > 0 {
+		b.dog.stroke()
+	}
+	switch {
+	case b.left < 0, err == io.EOF && b.left > 0:
+		return n, b.transfer.inputFailed(errChanged)
+	case err != nil && err != io.EOF:
+		return n, b.transfer.inputFailed(err)
+	}
+	return n, err
+}
+
+func (b *sentBody) Close() error { return b.body.Close() }
