@@ -68,7 +68,7 @@ func simulate(seed uint64) (target, error) {
 		},
 		observe: func() observed {
 			st := s.Stats()
-			return observed{st.WorkersStarted, st.S3ConnsOpened, st.S3ConnsPeak}
+			return observed{st.WorkersStarted, st.S3Conns.Opened, st.S3Conns.Peak}
 		},
 		close: func() { s.Close() },
 	}, nil

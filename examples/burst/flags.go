@@ -25,7 +25,7 @@ func parseFlags(args []string, usage io.Writer) (settings, error) {
 	f := flag.NewFlagSet("burst", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.IntVar(&s.requests, "requests", 30, "how many jobs the burst has")
-	f.IntVar(&s.concurrency, "concurrency", 15, "how many jobs are under way at once")
+	f.IntVar(&s.concurrency, "concurrency", 15, "how many of them are at the endpoint at once")
 	f.Uint64Var(&s.seed, "seed", 1, "the simulated endpoint's cold starts and working times")
 	f.StringVar(&s.inputs, "inputs", "", "`folder` of your own JPEGs, in person/ and garment/ or side by side; default: the shipped photographs")
 	f.StringVar(&s.out, "out", "", "`folder` for the resulting pictures; default: a new temporary one")

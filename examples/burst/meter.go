@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,23 +25,23 @@ type meter struct {
 // on one line of a terminal, every few seconds on a new line elsewhere.
 func startMeter(w *os.File, name string, requests int, clock stopwatch) *meter {
 	m := &meter{name: name, requests: requests, clock: clock, stop: make(chan struct{})}
-	format, every := "%s\n", 3*time.Second
+	every, before, after := 3*time.Second, "", "\n"
 	if isTerminal(w) {
-		format, every = "\r%s\x1b[K", 100*time.Millisecond
+		every, before, after = 100*time.Millisecond, "\r", "\x1b[K"
 	}
-	m.stopped.Go(func() { m.show(w, format, every) })
+	m.stopped.Go(func() { m.show(w, every, before, after) })
 	return m
 }
 
-func (m *meter) show(w io.Writer, format string, every time.Duration) {
+func (m *meter) show(w io.Writer, every time.Duration, before, after string) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			fmt.Fprintf(w, format, m)
+			fmt.Fprint(w, before, m, after)
 		case <-m.stop:
-			fmt.Fprintf(w, format, m)
+			fmt.Fprintln(w, before+m.String()+strings.TrimSuffix(after, "\n"))
 			return
 		}
 	}

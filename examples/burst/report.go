@@ -158,12 +158,22 @@ var summaryLines = []struct {
 	{"succeeded", func(s *summary) string {
 		return fmt.Sprintf("%d of %d (%.1f %%)", s.Succeeded, s.Requests, 100*s.SuccessRate)
 	}},
-	{"fastest, slowest success", func(s *summary) string { return fmt.Sprintf("%v s, %v s", s.Fastest, s.Slowest) }},
+	{"fastest, slowest success", ifAny(func(s *summary) string { return fmt.Sprintf("%v s, %v s", s.Fastest, s.Slowest) })},
 	{"workers started", func(s *summary) string { return strconv.Itoa(s.Workers) }},
 	{"S3 connections opened", func(s *summary) string { return strconv.Itoa(s.S3Opened) }},
-	{"S3 connections at once", func(s *summary) string { return strconv.Itoa(s.S3Peak) }},
-	{"attempts per success", func(s *summary) string { return fmt.Sprintf("%.2f", s.PerSuccess) }},
+	{"S3 connections, peak", func(s *summary) string { return strconv.Itoa(s.S3Peak) }},
+	{"attempts per success", ifAny(func(s *summary) string { return fmt.Sprintf("%.2f", s.PerSuccess) })},
 	{"whole burst", func(s *summary) string { return fmt.Sprintf("%v s", s.Seconds) }},
+}
+
+// ifAny leaves out a figure that needs a success where there was none.
+func ifAny(value func(*summary) string) func(*summary) string {
+	return func(s *summary) string {
+		if s.Succeeded == 0 {
+			return "-"
+		}
+		return value(s)
+	}
 }
 
 // document is the JSON file. An object is absent when its client did not run.

@@ -15,6 +15,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer client.Close()
+
 	result, err := client.Run(context.Background(), runpod.Job{
 		Inputs: []runpod.JobInput{{Input: runpod.File("person.jpg")}, {Input: runpod.File("garment.jpg")}},
 		Path:   "/api/v1/tryon",
@@ -25,10 +27,8 @@ func main() {
 			var answer struct {
 				Path string `json:"result_image_path"`
 			}
-			if err := resp.JSON(&answer); err != nil {
-				return "", err
-			}
-			return runpod.KeyFromWorkerPath(answer.Path)
+			err := resp.JSON(&answer)
+			return answer.Path, err
 		},
 		SaveTo: "result.jpg",
 	})
