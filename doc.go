@@ -1,4 +1,72 @@
 // Package runpod calls Runpod load-balancing endpoints whose GPU workers scale
-// from zero, and moves the inputs and results through the endpoint's network
-// volume.
+// from zero, and moves inputs and results through the endpoint's network
+// volume. It is made for bursts: many jobs at once on an endpoint that is cold.
+//
+// # The way of a job
+//
+//	Input -> upload -> request -> place in flight -> attempt <-> retry -> response -> download -> Result
+//
+// [Client.Run] goes that way for one job and [Client.RunAll] for many;
+// [Client.Upload], [Client.Call], [Client.Do] and [Client.Download] are its
+// stages. All goroutines that use a Client share one S3 connection pool with a
+// hard bound and one limit of requests in flight. Who waits for a place in
+// either is served first come, first served, and leaves when its context ends.
+//
+// # Retries
+//
+// A cold endpoint answers a request that has waited 2 minutes for a worker with
+// a bare 400 (Runpod docs; measured at 120 to 121 s). It must be sent again,
+// while a worker's own 400 must not. The two are told apart by the header
+// X-Runpod-Worker-Id, which workers' answers carry, by the body, and where both
+// are silent by how long the answer took.
+//
+//	answer                                     then
+//	-----------------------------------------  ------------------------------------
+//	1xx, 2xx, 3xx                              deliver
+//	400 in one of the balancer's known bodies  retry
+//	400 that names a worker                    give up: ErrBadRequest
+//	400 unknown, after the balancer's 2 min    retry
+//	400 unknown, sooner, where workers name    retry, at most twice
+//	    themselves
+//	400 unknown, sooner, otherwise             give up: ErrBadRequest
+//	"not allowed for QB API"                   give up: ErrBadRequest
+//	401, 403                                   give up: ErrUnauthorized
+//	404                                        give up: ErrNotFound
+//	413                                        give up: ErrTooLarge
+//	408, 425, 429, 503                         retry, not before Retry-After
+//	other 4xx (422 ...)                        give up: ErrBadRequest
+//	502, 521-523, 525, 526, 530 without a      retry
+//	    worker's name
+//	the same with one, 504, 520, 524           retry if idempotent
+//	500                                        retry if idempotent, at most twice
+//	501, 505; 507                              give up: ErrBadRequest; ErrVolumeFull
+//	connection failed before the request       retry; a wrong certificate gives up,
+//	    was written                            an unknown host name after 2 retries
+//	connection lost after it was written, or   retry if idempotent
+//	    no answer within the attempt's limit
+//
+// Where a request that is not idempotent is not retried, the error says that it
+// may have run ([Error.MayHaveRun]).
+//
+// The delay before a retry is exponential with full jitter and counts from when
+// the attempt was sent: a refusal that took 2 minutes has used its delay up and
+// goes back at once, one that took a second waits its turn. A Retry-After is
+// obeyed up to a cap. There is no number of attempts after which a call fails,
+// but a time: see [RetryPolicy.GiveUp]. The caller's context ends everything at
+// once.
+//
+// # Uploads and downloads
+//
+// Every upload carries the MD5 of its content, taken before anything is sent:
+// the gateway stores what matches and refuses the rest. Downloads are held
+// against the object's length and go on by Range after a break. The S3
+// gateway's errors are retried too: its 5xx and lost connections up to 10
+// attempts in a row (Runpod docs), its 403s, which good keys get under
+// concurrency, up to 4.
+//
+// # Limits
+//
+// The service takes 30 MB a request and an answer, 2 minutes of waiting for a
+// worker and 5.5 minutes of processing (Runpod docs). An upload may have up to
+// 500 MB. Sizes are in bytes, times are [time.Duration].
 package runpod

@@ -1,0 +1,211 @@
+package runpod
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"math"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	docsRefusal  = `{"error":"no workers available"}`
+	otherRefusal = `{"status":400,"title":"Bad Request","detail":"timed out waiting for worker"}`
+)
+
+// Each case is named after its row of the table in the package documentation.
+var verdicts = []struct {
+	name    string
+	seen    seen
+	verdict Verdict
+	kind    error
+	may     bool
+}{
+	{"answered", seen{status: 200}, Deliver, nil, false},
+	{"redirect", seen{status: 302}, Deliver, nil, false},
+	{"upgraded", seen{status: 101}, Deliver, nil, false},
+	{"cold 400, documented body", seen{status: 400, body: []byte(docsRefusal), elapsed: 2 * time.Minute}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, documented body, at once", seen{status: 400, body: []byte(docsRefusal), elapsed: time.Second}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, reported body", seen{status: 400, body: []byte(otherRefusal), elapsed: 2 * time.Minute}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, known body though a worker is named", seen{status: 400, body: []byte(docsRefusal), workerID: "w1"}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, not JSON", seen{status: 400, body: []byte("<h1>no workers available</h1>")}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, no body, full wait", seen{status: 400, elapsed: 121 * time.Second}, RetryBackoff, ErrNoWorkers, false},
+	{"pinned worker busy", seen{status: 400, body: []byte(`{"reason":"worker_timeout"}`), elapsed: 5 * time.Minute}, RetryBackoff, ErrNoWorkers, false},
+	{"worker's own 400", seen{status: 400, workerID: "w1", body: []byte(`{"detail":"bad image"}`), elapsed: 2 * time.Minute}, GiveUp, ErrBadRequest, false},
+	{"worker's own 400 that quotes the balancer", seen{status: 400, workerID: "w1", body: []byte(`{"detail":"upstream: no workers available"}`)}, GiveUp, ErrBadRequest, false},
+	{"unknown 400, soon, names unknown", seen{status: 400, elapsed: time.Second}, GiveUp, ErrBadRequest, false},
+	{"unknown 400, soon, workers name themselves", seen{status: 400, elapsed: time.Second, idsSeen: true}, RetryBackoff, ErrBadRequest, false},
+	{"unknown 400, soon, for the third time", seen{status: 400, elapsed: time.Second, idsSeen: true, repeats: maxThin}, GiveUp, ErrBadRequest, false},
+	{"unknown 400, after 60 s", seen{status: 400, elapsed: time.Minute}, GiveUp, ErrBadRequest, false},
+	{"queue-based endpoint", seen{status: 400, body: []byte(`{"error":"not allowed for QB API"}`), elapsed: 2 * time.Minute}, GiveUp, ErrBadRequest, false},
+	{"worker's 422", seen{status: 422, workerID: "w1"}, GiveUp, ErrBadRequest, false},
+	{"no token", seen{status: 401}, GiveUp, ErrUnauthorized, false},
+	{"forbidden", seen{status: 403}, GiveUp, ErrUnauthorized, false},
+	{"not found", seen{status: 404}, GiveUp, ErrNotFound, false},
+	{"pinned worker gone", seen{status: 404, body: []byte(`{"reason":"affinity_worker_gone"}`)}, GiveUp, ErrNotFound, false},
+	{"body too large", seen{status: 413}, GiveUp, ErrTooLarge, false},
+	{"rate limited", seen{status: 429, retryAfter: -1}, RetryBackoff, ErrRateLimited, false},
+	{"rate limited, Retry-After", seen{status: 429, retryAfter: time.Second}, RetryAfter, ErrRateLimited, false},
+	{"worker loading", seen{status: 503, workerID: "w1", retryAfter: -1}, RetryBackoff, nil, false},
+	{"worker loading, Retry-After", seen{status: 503, workerID: "w1", retryAfter: 0}, RetryAfter, nil, false},
+	{"balancer's 503", seen{status: 503, retryAfter: -1}, RetryBackoff, nil, false},
+	{"first request on a cold endpoint: 502", seen{status: 502}, RetryBackoff, nil, false},
+	{"502 that names a worker", seen{status: 502, workerID: "w1"}, GiveUp, nil, true},
+	{"502 that names a worker, idempotent", seen{status: 502, workerID: "w1", idempotent: true}, RetryBackoff, nil, true},
+	{"processing over 5.5 min", seen{status: 524}, GiveUp, ErrProcessingTimeout, true},
+	{"processing over 5.5 min, idempotent", seen{status: 524, idempotent: true}, RetryBackoff, ErrProcessingTimeout, true},
+	{"worker's 500", seen{status: 500, workerID: "w1"}, GiveUp, nil, true},
+	{"worker's 500, idempotent", seen{status: 500, workerID: "w1", idempotent: true}, RetryBackoff, nil, false},
+	{"worker's 500, idempotent, for the third time", seen{status: 500, workerID: "w1", idempotent: true, repeats: maxThin}, GiveUp, nil, false},
+	{"504", seen{status: 504}, GiveUp, nil, true},
+	{"530", seen{status: 530}, RetryBackoff, nil, false},
+	{"connection failed before the request was written", seen{err: errors.New("refused")}, RetryBackoff, nil, false},
+	{"connection lost after the request was written", seen{err: errors.New("reset"), sent: true}, GiveUp, nil, true},
+	{"connection lost after the request was written, idempotent", seen{err: errors.New("reset"), sent: true, idempotent: true}, RetryBackoff, nil, true},
+	{"no answer within the attempt's limit", seen{err: errAttemptLimit, sent: true}, GiveUp, ErrProcessingTimeout, true},
+	{"host name not found", seen{err: &net.DNSError{IsNotFound: true}}, RetryBackoff, ErrNotFound, false},
+	{"certificate not trusted", seen{err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, GiveUp, nil, false},
+}
+
+func TestClassify(t *testing.T) {
+	policy := DefaultRetryPolicy()
+	for _, c := range verdicts {
+		t.Run(c.name, func(t *testing.T) {
+			if c.seen.retryAfter == 0 && !strings.Contains(c.name, "Retry-After") {
+				c.seen.retryAfter = -1
+			}
+			got := policy.classify(c.seen)
+			if got.verdict != c.verdict || !errors.Is(got.kind, c.kind) || got.mayHaveRun != c.may || got.reason == "" {
+				t.Errorf("got %v, kind %v, may have run %v, reason %q; want %v, %v, %v",
+					got.verdict, got.kind, got.mayHaveRun, got.reason, c.verdict, c.kind, c.may)
+			}
+		})
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	p := DefaultRetryPolicy()
+	const none = -1
+	almost := math.Nextafter(1, 0)
+	for _, c := range []struct {
+		name          string
+		quick         int
+		elapsed, said time.Duration
+		random        float64
+		low, high     time.Duration
+	}{
+		{"first, lowest draw", 0, 0, none, 0, 0, 0},
+		{"first, highest draw", 0, 0, none, almost, time.Second - time.Millisecond, time.Second},
+		{"fourth", 3, 0, none, almost, 8*time.Second - time.Millisecond, 8 * time.Second},
+		{"capped", 10, 0, none, almost, 20*time.Second - time.Millisecond, 20 * time.Second},
+		{"capped far out", 200, 0, none, almost, 20*time.Second - time.Millisecond, 20 * time.Second},
+		{"counted from the sending", 10, 15 * time.Second, none, almost, 5*time.Second - time.Millisecond, 5 * time.Second},
+		{"used up by a wait of 2 min", 10, 2 * time.Minute, none, almost, 249 * time.Millisecond, 250 * time.Millisecond},
+		{"Retry-After is not undercut", 0, 0, 7 * time.Second, 0, 7 * time.Second, 7 * time.Second},
+		{"Retry-After is capped", 0, 0, time.Hour, 0, time.Minute, time.Minute},
+		{"backoff above Retry-After", 4, 0, time.Second, almost, 15 * time.Second, 16 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := p.backoff(c.quick, c.elapsed, c.said, c.random); got < c.low || got > c.high {
+				t.Errorf("got %s, want %s to %s", got, c.low, c.high)
+			}
+		})
+	}
+}
+
+func TestParseRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": -1, "soon": -1, "-1": -1, "NaN": -1,
+		"0": 0, " 7 ": 7 * time.Second, "1.5": 1500 * time.Millisecond,
+		"99999999999999999999":          365 * 24 * time.Hour,
+		"Sat, 21 Nov 2026 12:00:30 GMT": 30 * time.Second,
+		"Sat, 21 Nov 2026 11:00:00 GMT": 0,
+	} {
+		if got := parseRetryAfter(value, now); got != want {
+			t.Errorf("%q: got %s, want %s", value, got, want)
+		}
+	}
+}
+
+func TestRetryPolicyScaled(t *testing.T) {
+	p := RetryPolicy{GiveUp: time.Hour}.Scaled(0.01)
+	if p.QueueWait != 1200*time.Millisecond || p.GiveUp != 36*time.Second || p.Jitter != 2500*time.Microsecond {
+		t.Errorf("got %+v", p)
+	}
+	for _, f := range []float64{0, -1, math.NaN()} {
+		if err := DefaultRetryPolicy().Scaled(f).validate(); err == nil {
+			t.Errorf("a policy scaled by %v is valid", f)
+		}
+	}
+	if err := DefaultRetryPolicy().Scaled(math.Inf(1)).validate(); err != nil {
+		t.Error(err)
+	}
+	for _, field := range p.fields() {
+		if *field.d <= 0 {
+			t.Errorf("%s is %s", field.name, *field.d)
+		}
+	}
+}
+
+// No limit of the client's may race the balancer's own answer at 2 minutes.
+func TestAttemptLimitLeavesRoom(t *testing.T) {
+	if got := DefaultRetryPolicy().attemptLimit(); got < 2*time.Minute+330*time.Second {
+		t.Errorf("an attempt is cut off at %s", got)
+	}
+}
+
+func TestClassifyS3(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		seen    s3Seen
+		verdict Verdict
+		kind    error
+	}{
+		{"transient 403", s3Seen{status: 403, code: "AccessDenied", attempt: 1, forbidden: 1}, RetryBackoff, ErrUnauthorized},
+		{"wrong key", s3Seen{status: 403, code: "SignatureDoesNotMatch", attempt: 4, forbidden: s3Forbidden}, GiveUp, ErrUnauthorized},
+		{"502", s3Seen{status: 502, attempt: 1}, RetryBackoff, nil},
+		{"502 for the tenth time", s3Seen{status: 502, attempt: s3Attempts}, GiveUp, nil},
+		{"520", s3Seen{status: 520, attempt: 1}, RetryBackoff, nil},
+		{"507", s3Seen{status: 507, attempt: 1}, GiveUp, ErrVolumeFull},
+		{"QuotaExceeded", s3Seen{status: 403, code: "QuotaExceeded", attempt: 1, forbidden: 1}, GiveUp, ErrVolumeFull},
+		{"BadDigest", s3Seen{status: 400, code: "BadDigest", attempt: 1}, RetryBackoff, ErrIntegrity},
+		{"BadDigest again and again", s3Seen{status: 400, code: "BadDigest", attempt: 3}, GiveUp, ErrIntegrity},
+		{"no such key", s3Seen{status: 404, code: "NoSuchKey", attempt: 1}, GiveUp, ErrNotFound},
+		{"part too large", s3Seen{status: 413, attempt: 1}, GiveUp, ErrTooLarge},
+		{"slow down", s3Seen{status: 503, code: "SlowDown", attempt: 1}, RetryBackoff, nil},
+		{"reset", s3Seen{err: errors.New("reset"), attempt: 1}, RetryBackoff, nil},
+		{"stalled", s3Seen{err: errStalled, attempt: 1}, RetryBackoff, nil},
+		{"input changed", s3Seen{err: errors.New("x"), input: errChanged, attempt: 1}, GiveUp, ErrIntegrity},
+		{"input unreadable", s3Seen{err: errors.New("x"), input: errors.New("disk"), attempt: 1}, GiveUp, nil},
+		{"clock off", s3Seen{status: 403, code: "RequestTimeTooSkewed", attempt: 3, forbidden: 3}, GiveUp, ErrUnauthorized},
+		{"not implemented", s3Seen{status: 501, attempt: 1}, GiveUp, ErrBadRequest},
+		{"invalid argument", s3Seen{status: 400, code: "InvalidArgument", attempt: 1}, GiveUp, ErrBadRequest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := classifyS3(c.seen)
+			if got.verdict != c.verdict || !errors.Is(got.kind, c.kind) || got.reason == "" {
+				t.Errorf("got %v, %v, %q; want %v, %v", got.verdict, got.kind, got.reason, c.verdict, c.kind)
+			}
+		})
+	}
+}
+
+func TestErrorSaysWhatHappened(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	err := &Error{
+		Op: "POST /tryon", JobID: "7", Kind: ErrNoWorkers, Status: 400, Body: []byte("{\"a\":\n1}"),
+		Attempts: []Attempt{{Start: start, Duration: time.Minute}, {Start: start.Add(2 * time.Minute), Duration: time.Second}},
+		Advice:   "wait", Err: context.Canceled, MayHaveRun: true,
+	}
+	want := `runpod: job "7": POST /tryon: no worker took the request (2 attempts, 2m1s): status 400: {"a": 1}: context canceled; the request may have run; wait`
+	if got := err.Error(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if !errors.Is(err, ErrNoWorkers) || !errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
+		t.Error("it does not match its kind and its cause")
+	}
+}

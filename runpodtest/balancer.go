@@ -1,0 +1,464 @@
+package runpodtest
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"time"
+)
+
+// balancer decides who waits, who works, and how many workers there are. One
+// lock guards it all and is never held across a wait; what it decides by are
+// pure functions: wanted, Routing.less, parseAffinity.
+type balancer struct {
+	cfg       *Config
+	ledger    *ledger
+	volumeDir string
+	ctx       context.Context // ends with the server
+	tasks     sync.WaitGroup  // timers that are set, requests in work
+
+	mu         sync.Mutex
+	closed     bool
+	min, max   int
+	capacity   int
+	hired      int // workers ever asked for
+	workers    []*worker
+	stopped    map[string]bool // ids of workers that scaled down and could resume
+	queue      list.List       // of *waiter, in order of arrival
+	queued     int             // of these, how many count as demand
+	inProgress int             // requests with a worker that count as demand
+	strict     int             // requests in the queue that insist on one worker
+	lastUse    time.Time
+
+	scaleAlarm, policyAlarm *alarm
+}
+
+// waiter is a request in the queue.
+type waiter struct {
+	since    time.Time
+	affinity affinity
+	free     bool // does not count as demand
+	released bool // its place on its worker is free again
+	entry    *list.Element
+	verdict  chan verdict // buffered: the balancer never waits
+}
+
+// verdict is what became of a wait.
+type verdict struct {
+	worker *worker // nil: the one it insisted on is gone
+}
+
+func newBalancer(ctx context.Context, cfg *Config, l *ledger, volumeDir string) *balancer {
+	return &balancer{
+		cfg: cfg, ledger: l, volumeDir: volumeDir, ctx: ctx,
+		min: cfg.MinWorkers, max: cfg.MaxWorkers, capacity: cfg.Capacity,
+		stopped: map[string]bool{}, lastUse: time.Now(),
+	}
+}
+
+// open brings the minimum workers up, warm: such an endpoint has long been
+// running when a test meets it.
+func (b *balancer) open() {
+	b.mu.Lock()
+	for range b.min {
+		b.enter(b.newWorker(""), starting)
+	}
+	warm := append([]*worker(nil), b.workers...)
+	if b.cfg.IdlePolicy {
+		b.policyAlarm = b.after(b.cfg.real(idlePolicyFirst), b.applyIdlePolicy)
+	}
+	b.mu.Unlock()
+	for _, w := range warm {
+		b.ready(w)
+	}
+}
+
+// close ends every worker, and returns when no timer and no program runs.
+func (b *balancer) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.scaleAlarm.stop()
+	b.policyAlarm.stop()
+	for len(b.workers) > 0 {
+		b.remove(b.workers[0], "closed", errStopped)
+	}
+	b.mu.Unlock()
+	b.tasks.Wait()
+}
+
+// alarm is a timer whose function close waits for. A nil alarm is not set.
+type alarm struct {
+	timer *time.Timer
+	tasks *sync.WaitGroup
+}
+
+// after runs f, without the lock, after d of this server's time. The caller
+// holds the lock, and close has not begun.
+func (b *balancer) after(d time.Duration, f func()) *alarm {
+	b.tasks.Add(1)
+	return &alarm{tasks: &b.tasks, timer: time.AfterFunc(d, func() {
+		defer b.tasks.Done()
+		f()
+	})}
+}
+
+func (a *alarm) stop() {
+	if a != nil && a.timer.Stop() {
+		a.tasks.Done()
+	}
+}
+
+// enqueue puts a request in the queue; ok is false if that is full or the server
+// is closing.
+func (b *balancer) enqueue(wt *waiter) (ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	wt.since, wt.verdict = time.Now(), make(chan verdict, 1)
+	b.lastUse = wt.since
+	wt.entry = b.queue.PushBack(wt)
+	b.count(wt, 1)
+	b.dispatch()
+	if full := b.cfg.MaxWaiting > 0 && b.queue.Len() > b.cfg.MaxWaiting; full && wt.entry != nil {
+		b.unqueue(wt)
+		return false
+	}
+	b.rescale()
+	return true
+}
+
+func (b *balancer) count(wt *waiter, by int) {
+	if !wt.free {
+		b.queued += by
+	}
+	if wt.affinity.strict {
+		b.strict += by
+	}
+}
+
+// unqueue takes a request out of the queue. The caller holds the lock.
+func (b *balancer) unqueue(wt *waiter) {
+	b.queue.Remove(wt.entry)
+	wt.entry = nil
+	b.count(wt, -1)
+}
+
+// giveUp takes a request out of the queue, unless it has just been given a
+// worker: then it returns that.
+func (b *balancer) giveUp(wt *waiter) *worker {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wt.entry == nil {
+		return (<-wt.verdict).worker
+	}
+	b.unqueue(wt)
+	b.rescale()
+	return nil
+}
+
+// dispatch gives waiting requests, oldest first, to the workers that are free.
+// The caller holds the lock.
+func (b *balancer) dispatch() {
+	for e := b.queue.Front(); e != nil && b.anyFree(); {
+		wt := e.Value.(*waiter)
+		e = e.Next()
+		if w := b.choose(wt.affinity); w != nil {
+			b.give(wt, w)
+		}
+	}
+	b.serveStrict()
+}
+
+func (b *balancer) anyFree() bool {
+	for _, w := range b.workers {
+		if w.free(b.cfg.Concurrency) {
+			return true
+		}
+	}
+	return false
+}
+
+// choose returns the free worker that the request should get, or nil.
+func (b *balancer) choose(a affinity) *worker {
+	var best *worker
+	for _, w := range b.workers {
+		if !w.free(b.cfg.Concurrency) {
+			continue
+		}
+		if w.ID == a.worker {
+			return w
+		}
+		if !a.strict && (best == nil || b.cfg.Routing.less(w.candidate(), best.candidate())) {
+			best = w
+		}
+	}
+	return best
+}
+
+func (w *worker) candidate() candidate { return candidate{w.Number, w.served, w.favour} }
+
+// give hands a request to a worker. The caller holds the lock.
+func (b *balancer) give(wt *waiter, w *worker) {
+	b.unqueue(wt)
+	if !wt.free {
+		b.inProgress++
+	}
+	w.inWork++
+	w.served++
+	w.alarm.stop()
+	w.alarm = nil
+	if w.phase != busy {
+		b.enter(w, busy)
+	}
+	b.tasks.Add(1) // until finish
+	wt.verdict <- verdict{worker: w}
+}
+
+// finish takes back a worker that give handed out.
+func (b *balancer) finish(wt *waiter, w *worker) {
+	defer b.tasks.Done()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release(wt, w)
+}
+
+// socketOpened tells that a request has become a WebSocket.
+func (b *balancer) socketOpened(wt *waiter, w *worker) {
+	if !b.cfg.SocketsIdle {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release(wt, w)
+}
+
+// release frees the request's place on its worker, once. The caller holds the
+// lock.
+func (b *balancer) release(wt *waiter, w *worker) {
+	if wt.released {
+		return
+	}
+	wt.released = true
+	if !wt.free {
+		b.inProgress--
+	}
+	w.inWork--
+	if w.phase == busy && w.inWork == 0 {
+		w.idleSince = time.Now()
+		b.enter(w, idle)
+	}
+	if !b.closed {
+		b.dispatch()
+		b.rescale()
+	}
+}
+
+// serveStrict looks after requests that insist on one worker: a stopped one is
+// resumed if they ask for it, one that is gone is reported. The caller holds the
+// lock.
+func (b *balancer) serveStrict() {
+	if b.strict == 0 {
+		return
+	}
+	for e := b.queue.Front(); e != nil; {
+		wt := e.Value.(*waiter)
+		e = e.Next()
+		if !wt.affinity.strict || b.lives(wt.affinity.worker) {
+			continue
+		}
+		if !wt.affinity.resume || !b.stopped[wt.affinity.worker] {
+			b.unqueue(wt)
+			wt.verdict <- verdict{}
+		} else if len(b.workers) < b.max {
+			w := b.newWorker(wt.affinity.worker)
+			w.pinned = true
+			b.start(w)
+		}
+	}
+}
+
+func (b *balancer) lives(id string) bool {
+	for _, w := range b.workers {
+		if w.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// crash kills a worker, as a panic of its program does.
+func (b *balancer) crash(w *worker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remove(w, "crashed", errCrashed)
+	if !b.closed {
+		b.dispatch()
+		b.rescale()
+	}
+}
+
+// rescale brings the number of workers to what the rule wants. The caller holds
+// the lock.
+func (b *balancer) rescale() {
+	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
+	for len(b.workers) < want {
+		b.start(b.newWorker(""))
+	}
+	b.shed(want)
+	b.grantCapacity()
+	b.armIdle(want)
+	b.armScaler()
+	b.ledger.note(func() { b.ledger.peakWorkers = max(b.ledger.peakWorkers, b.occupied()) })
+}
+
+// start begins a worker's cold start, if there is a GPU for it.
+func (b *balancer) start(w *worker) {
+	if b.capacity == 0 || b.occupied() < b.capacity {
+		b.begin(w, b.coldStart(w))
+	}
+}
+
+func (b *balancer) coldStart(w *worker) time.Duration {
+	return b.cfg.real(b.cfg.ColdStart.at(b.cfg.Seed, drawColdStart, w.Number))
+}
+
+// occupied is how many workers have a GPU.
+func (b *balancer) occupied() (n int) {
+	for _, w := range b.workers {
+		if w.phase != throttled {
+			n++
+		}
+	}
+	return n
+}
+
+// grantCapacity starts throttled workers, oldest first, while GPUs are free.
+func (b *balancer) grantCapacity() {
+	if b.capacity == 0 {
+		return
+	}
+	for _, w := range b.workers {
+		if w.phase == throttled {
+			b.start(w)
+		}
+	}
+}
+
+// shed drops workers above want that have not begun to serve, newest first, and
+// above the maximum idle ones too.
+func (b *balancer) shed(want int) {
+	for i := len(b.workers) - 1; i >= 0 && len(b.workers) > want; i-- {
+		w := b.workers[i]
+		over := len(b.workers) > b.max
+		switch {
+		case w.pinned && !over:
+		case w.phase == throttled, w.phase == starting && (over || b.cfg.CancelStarting):
+			b.remove(w, "cancelled", errStopped)
+		case w.phase == idle && over:
+			b.remove(w, "scaled down", errStopped)
+		}
+	}
+}
+
+// armIdle sets the idle timeout of workers that are not wanted any more.
+func (b *balancer) armIdle(want int) {
+	if len(b.workers) <= want {
+		return
+	}
+	for _, w := range b.workers {
+		if w.phase == idle && w.alarm == nil {
+			left := time.Until(w.idleSince.Add(b.cfg.real(b.cfg.IdleTimeout)))
+			w.alarm = b.after(max(left, 0), func() { b.idled(w) })
+		}
+	}
+}
+
+// idled stops a worker whose idle timeout has passed, if there are still more
+// workers than wanted. Otherwise rescale sets the timeout again when there are.
+func (b *balancer) idled(w *worker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || w.phase != idle || w.alarm == nil {
+		return
+	}
+	w.alarm = nil
+	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
+	if len(b.workers) > want {
+		b.remove(w, "scaled down", errStopped)
+		b.dispatch()
+		b.rescale()
+	}
+}
+
+// demand is what the autoscaler sees now.
+func (b *balancer) demand() demand {
+	d := demand{queued: b.queued, inProgress: b.inProgress}
+	if b.cfg.ScalerType == QueueDelay {
+		d.overdue, _ = b.overdue()
+	}
+	return d
+}
+
+// overdue is how many requests have waited for ScalerValue seconds, and when the
+// next one will have (zero: none waits).
+func (b *balancer) overdue() (n int, next time.Time) {
+	patience := b.cfg.real(time.Duration(b.cfg.ScalerValue) * time.Second)
+	now := time.Now()
+	for e := b.queue.Front(); e != nil; e = e.Next() {
+		wt := e.Value.(*waiter)
+		if due := wt.since.Add(patience); due.After(now) {
+			return n, due
+		}
+		if !wt.free {
+			n++
+		}
+	}
+	return n, time.Time{}
+}
+
+// armScaler makes the queue-delay rule look again when the next request has
+// waited long enough.
+func (b *balancer) armScaler() {
+	if b.cfg.ScalerType != QueueDelay {
+		return
+	}
+	b.scaleAlarm.stop()
+	b.scaleAlarm = nil
+	if _, next := b.overdue(); !next.IsZero() {
+		b.scaleAlarm = b.after(time.Until(next), b.rescaleNow)
+	}
+}
+
+func (b *balancer) rescaleNow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.dispatch()
+		b.rescale()
+	}
+}
+
+// applyIdlePolicy lowers the maximum of an endpoint nobody has used for days.
+func (b *balancer) applyIdlePolicy() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	unused, next := b.cfg.service(time.Since(b.lastUse)), idlePolicySecond
+	switch {
+	case unused >= idlePolicySecond:
+		b.min, b.max = 0, 0
+		b.rescale()
+		return // until a person raises it
+	case unused >= idlePolicyFirst:
+		b.max = min(b.max, 2)
+		b.min = min(b.min, b.max)
+		b.rescale()
+	default:
+		next = idlePolicyFirst
+	}
+	b.policyAlarm = b.after(b.cfg.real(next-unused), b.applyIdlePolicy)
+}

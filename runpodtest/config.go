@@ -1,0 +1,270 @@
+package runpodtest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// NoWorkers as Config.MaxWorkers makes an endpoint that never starts a worker:
+// what the service's idle policy leaves after 7 unused days. (Zero means the
+// default there, so it cannot say this.)
+const NoWorkers = -1
+
+// Config says which endpoint and volume to imitate. The zero Config is a usable
+// endpoint: min 0, max 3, one worker for every 4 requests, cold starts of 40 to
+// 90 s, 10 to 15 s of work a request. Durations are the service's own; Speed
+// divides them all.
+type Config struct {
+	// Seed fixes every random draw. Draws are tied to the number of the request
+	// or worker, so that the same seed and traffic give the same history, up to
+	// the order of what happens within one instant.
+	Seed uint64
+
+	// Preset is an endpoint somebody measured: StressRun2() and its like. A
+	// field that the preset sets must be left zero here.
+	Preset Preset
+
+	// Loopback makes the server listen on 127.0.0.1. Otherwise it is reached
+	// only through Server.DialContext, over a network in memory.
+	Loopback bool
+
+	// Speed divides every duration of the service, from cold starts to the 2
+	// minutes a request waits. Zero means 1. It cannot speed up a Handler's real
+	// work, nor the whole seconds of a Retry-After header.
+	Speed float64
+
+	// VolumeDir is the folder that is the network volume. Empty means a
+	// temporary one, removed by Close.
+	VolumeDir string
+
+	// MinWorkers and MaxWorkers bound the autoscaler (default 0 and 3, as Runpod
+	// documents). Minimum workers are warm from the start. MaxWorkers NoWorkers
+	// means none. Server.SetWorkers changes both while the server runs.
+	MinWorkers, MaxWorkers int
+
+	// ScalerType and ScalerValue are the scaling rule. Defaults: REQUEST_COUNT,
+	// which load-balancing endpoints use, and 4.
+	ScalerType  ScalerType
+	ScalerValue int
+
+	// IdleTimeout is how long a worker stays after its last request. Default 5 s.
+	IdleTimeout time.Duration
+
+	// CancelStarting drops workers that are still starting once the demand for
+	// them is gone. By default they start anyway and then idle out.
+	CancelStarting bool
+
+	// Capacity is how many workers get a GPU; the others are throttled, unbilled,
+	// until one stops. Zero means no limit. Server.SetCapacity changes it.
+	Capacity int
+
+	// QueueWait is the longest a request waits for a worker before it is refused
+	// with status 400. Default 2 min (Runpod docs).
+	QueueWait time.Duration
+
+	// StrictWait is the same for a request bound to one worker by strict
+	// affinity. Default 5 min (Runpod docs: "up to ~5 minutes").
+	StrictWait time.Duration
+
+	// MaxWaiting refuses a request at once when so many wait already. Zero means
+	// no limit.
+	MaxWaiting int
+
+	// ProcessingLimit is the longest a worker may take for one request; the
+	// answer then is 524. Default 5.5 min (Runpod docs).
+	ProcessingLimit time.Duration
+
+	// BodyLimit is the largest request or response body, in bytes. Default
+	// 30 MB (Runpod docs).
+	BodyLimit int64
+
+	// Refusal is the shape of the 400 for a request no worker took. Both have
+	// been seen on the service.
+	Refusal Refusal
+
+	// OmitWorkerID leaves X-Runpod-Worker-Id out of every answer. By default
+	// workers' answers carry it and the balancer's own do not (inferred).
+	OmitWorkerID bool
+
+	// AnonymousCrash leaves the worker's id out of the 502 that a worker's crash
+	// gives. By default the 502 names the worker that had the request.
+	AnonymousCrash bool
+
+	// QueueBased makes every call fail as on an endpoint of the wrong type.
+	QueueBased bool
+
+	// Routing says which of several free workers gets a request. Default
+	// RouteEven.
+	Routing Routing
+
+	// PingIsFree keeps requests to the health path from counting as demand. By
+	// default they do, and wake an endpoint that is scaled to zero (reported by
+	// users).
+	PingIsFree bool
+
+	// HealthPath is polled on idle workers every 5 s: 200 keeps a worker in
+	// rotation, anything else takes it out until a later poll. Empty means no
+	// polling. Users report "/ping" and the interval.
+	HealthPath string
+
+	// ColdStart is how long a worker takes to start. Default 40 to 90 s, typical
+	// for a diffusion model on a network volume (reported by users).
+	ColdStart Dist
+
+	// Loading is how long a started worker answers 503 by itself, while it loads
+	// its model. Default none.
+	Loading Dist
+
+	// ServiceTime is how long a worker works on a request before its Handler is
+	// called. Default 10 to 15 s without a Handler, nothing with one. It runs to
+	// its end even if the client leaves, as a busy GPU does.
+	ServiceTime Dist
+
+	// Concurrency is how many requests one worker takes at a time. Default 1.
+	Concurrency int
+
+	// CrashRate is the share of requests whose worker dies on them, from 0 to 1.
+	CrashRate float64
+
+	// UnhealthyRate is the share of workers, from 0 to 1, that start, stay, cost
+	// money and never take a request.
+	UnhealthyRate float64
+
+	// SocketsIdle frees a worker once its connection has become a WebSocket, so
+	// that the idle timeout can close it (reported by users). By default an open
+	// socket keeps its worker busy.
+	SocketsIdle bool
+
+	// IdlePolicy lowers MaxWorkers to 2 after 3 days without a request and to 0
+	// after 7 (Runpod docs).
+	IdlePolicy bool
+
+	// Handler makes the program of one worker; it is called anew for every
+	// worker that starts. A panic in it is that worker's crash. Nil means a
+	// program that answers 200 with a JSON description of the request.
+	Handler func(Worker) http.Handler
+
+	// S3 switches on the habits of the volume's S3 gateway.
+	S3 S3Habits
+}
+
+// Worker is what a worker's program knows of itself.
+type Worker struct {
+	ID        string
+	Number    int             // 1 is the first worker of this server
+	VolumeDir string          // the folder that would be /runpod-volume
+	Context   context.Context // ends with the worker
+}
+
+// Refusal is a shape of the 400 that a request no worker took gets.
+type Refusal uint8
+
+const (
+	// RefusalError is {"error":"no workers available"} (Runpod docs).
+	RefusalError Refusal = iota
+	// RefusalProblem is {"status":400,"title":"Bad Request","detail":"timed out
+	// waiting for worker"} (reported by users).
+	RefusalProblem
+)
+
+// withDefaults returns the Config with its preset and defaults filled in, or an
+// error that names the field to change.
+func (c Config) withDefaults() (Config, error) {
+	c, err := c.Preset.applyTo(c)
+	if err != nil {
+		return c, err
+	}
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	switch c.MaxWorkers {
+	case 0:
+		c.MaxWorkers = 3
+	case NoWorkers:
+		c.MaxWorkers = 0
+	}
+	if c.MaxWorkers < c.MinWorkers {
+		return c, fieldError("MaxWorkers", "%d is below MinWorkers, %d", c.MaxWorkers, c.MinWorkers)
+	}
+	c.Speed = cmp.Or(c.Speed, 1)
+	c.ScalerValue = cmp.Or(c.ScalerValue, 4)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Second)
+	c.QueueWait = cmp.Or(c.QueueWait, 2*time.Minute)
+	c.StrictWait = cmp.Or(c.StrictWait, 5*time.Minute)
+	c.ProcessingLimit = cmp.Or(c.ProcessingLimit, 330*time.Second)
+	c.BodyLimit = cmp.Or(c.BodyLimit, 30_000_000)
+	if c.ColdStart.isZero() {
+		c.ColdStart = Range(40*time.Second, 90*time.Second)
+	}
+	if c.ServiceTime.isZero() && c.Handler == nil {
+		c.ServiceTime = Range(10*time.Second, 15*time.Second)
+	}
+	if c.Handler == nil {
+		c.Handler = echo
+	}
+	return c, nil
+}
+
+// check refuses values that make no sense.
+func (c Config) check() error {
+	for _, f := range []struct {
+		name string
+		bad  bool
+		got  any
+	}{
+		{"Speed", c.Speed < 0, c.Speed},
+		{"MinWorkers", c.MinWorkers < 0, c.MinWorkers},
+		{"MaxWorkers", c.MaxWorkers < NoWorkers, c.MaxWorkers},
+		{"ScalerType", c.ScalerType > QueueDelay, c.ScalerType},
+		{"ScalerValue", c.ScalerValue < 0, c.ScalerValue},
+		{"IdleTimeout", c.IdleTimeout < 0, c.IdleTimeout},
+		{"Capacity", c.Capacity < 0, c.Capacity},
+		{"QueueWait", c.QueueWait < 0, c.QueueWait},
+		{"StrictWait", c.StrictWait < 0, c.StrictWait},
+		{"MaxWaiting", c.MaxWaiting < 0, c.MaxWaiting},
+		{"ProcessingLimit", c.ProcessingLimit < 0, c.ProcessingLimit},
+		{"BodyLimit", c.BodyLimit < 0, c.BodyLimit},
+		{"Refusal", c.Refusal > RefusalProblem, c.Refusal},
+		{"Routing", c.Routing > RouteUneven, c.Routing},
+		{"HealthPath", c.HealthPath != "" && c.HealthPath[0] != '/', c.HealthPath},
+		{"Concurrency", c.Concurrency < 0, c.Concurrency},
+		{"CrashRate", !(c.CrashRate >= 0 && c.CrashRate <= 1), c.CrashRate},
+		{"UnhealthyRate", !(c.UnhealthyRate >= 0 && c.UnhealthyRate <= 1), c.UnhealthyRate},
+	} {
+		if f.bad {
+			return fieldError(f.name, "%v makes no sense; see the field's documentation", f.got)
+		}
+	}
+	return c.checkParts()
+}
+
+// checkParts asks the fields that know their own rules.
+func (c Config) checkParts() error {
+	for _, f := range []struct {
+		name string
+		d    Dist
+	}{{"ColdStart", c.ColdStart}, {"Loading", c.Loading}, {"ServiceTime", c.ServiceTime}} {
+		if err := f.d.check(); err != nil {
+			return fieldError(f.name, "%v", err)
+		}
+	}
+	return c.S3.check()
+}
+
+func fieldError(field, format string, args ...any) error {
+	return fmt.Errorf("runpodtest: Config."+field+": "+format, args...)
+}
+
+// real is how long one of the service's durations takes on this server.
+func (c *Config) real(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / c.Speed)
+}
+
+// service is how long a stretch of this server's time would be on the service.
+func (c *Config) service(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * c.Speed)
+}

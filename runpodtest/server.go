@@ -1,0 +1,226 @@
+package runpodtest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Server is an endpoint and its network volume, in this process. Its fields are
+// set by NewServer and its methods are safe for concurrent use.
+type Server struct {
+	EndpointURL string // base URL of the endpoint; the path and method are free
+	S3URL       string // base URL of the volume's S3 API, path style
+	Region      string
+	Bucket      string // the network volume's id
+
+	// Keys that this server accepts, made from the seed.
+	APIKey, AccessKeyID, SecretAccessKey string
+
+	// DialContext connects to the server, in memory or over loopback, for
+	// http.Transport.DialContext. In memory there is no other way in.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// VolumeDir is the folder that is the network volume: S3's objects are its
+	// files, and a worker's program finds them there.
+	VolumeDir string
+
+	cfg      *Config
+	ledger   *ledger
+	faults   *faultList
+	balancer *balancer
+	endpoint *endpoint
+	volume   *volume
+	folder   *folder
+	tempDir  string
+	cancel   context.CancelFunc
+	servers  []*http.Server
+	tasks    sync.WaitGroup // goroutines that accept, connections that are served
+	closing  sync.Once
+	closed   error
+}
+
+const (
+	endpointHost = "twin.api.runpod.test"
+	s3Host       = "s3api-eu-ro-1.runpod.test"
+	region       = "EU-RO-1"
+)
+
+// NewServer starts a server. It refuses a Config that makes no sense, naming the
+// field. The caller closes it.
+//
+// Everything runs in this process and, without Loopback, in memory, so that a
+// server made inside a testing/synctest bubble lives in the bubble's time.
+func NewServer(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		Region: region, Bucket: name(cfg.Seed, drawKeys, 1, 10),
+		APIKey:          "rpa_" + name(cfg.Seed, drawKeys, 2, 40),
+		AccessKeyID:     "user_" + name(cfg.Seed, drawKeys, 3, 27),
+		SecretAccessKey: "rps_" + name(cfg.Seed, drawKeys, 4, 40),
+		cfg:             &cfg, faults: &faultList{},
+	}
+	s.ledger = &ledger{cfg: s.cfg, start: time.Now()}
+	if err := s.openVolume(); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.balancer.open()
+	return s, nil
+}
+
+// openVolume finds or makes the volume's folder.
+func (s *Server) openVolume() (err error) {
+	s.VolumeDir = s.cfg.VolumeDir
+	if s.VolumeDir == "" {
+		if s.VolumeDir, err = os.MkdirTemp("", "runpod-volume-"); err != nil {
+			return err
+		}
+		s.tempDir = s.VolumeDir
+	}
+	if s.VolumeDir, err = filepath.Abs(s.VolumeDir); err != nil {
+		return err
+	}
+	s.folder, err = openFolder(s.VolumeDir, s.Bucket, s.cfg.Seed)
+	if err != nil {
+		return fieldError("VolumeDir", "%v", err)
+	}
+	return nil
+}
+
+// listen makes the two services and lets clients in.
+func (s *Server) listen() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.balancer = newBalancer(ctx, s.cfg, s.ledger, s.VolumeDir)
+	s.endpoint = &endpoint{cfg: s.cfg, apiKey: s.APIKey, balancer: s.balancer, ledger: s.ledger, faults: s.faults}
+	s.volume = newVolume(s.cfg, s.folder, s.ledger, s.faults, map[string]string{s.AccessKeyID: s.SecretAccessKey})
+	s.endpoint.gate = newGate(newMemListener(endpointHost), nil)
+	s.volume.gate = newGate(newMemListener(s3Host), nil)
+	s.EndpointURL, s.S3URL = "http://"+endpointHost, "http://"+s3Host
+	s.DialContext = s.dialMemory
+	if s.cfg.Loopback {
+		if err := s.listenLoopback(); err != nil {
+			return err
+		}
+	}
+	s.serve(ctx, s.endpoint.gate, s.endpoint)
+	s.serve(ctx, s.volume.gate, s.volume)
+	return nil
+}
+
+// listenLoopback puts the services on free ports of 127.0.0.1.
+func (s *Server) listenLoopback() error {
+	s.DialContext = (&net.Dialer{}).DialContext
+	for _, svc := range []struct {
+		on   Service
+		gate **gate
+		url  *string
+	}{{OnEndpoint, &s.endpoint.gate, &s.EndpointURL}, {OnS3, &s.volume.gate, &s.S3URL}} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return fieldError("Loopback", "%v", err)
+		}
+		*svc.gate = newGate(l, func() bool { return s.faults.forConnection(svc.on).at == atConnect })
+		*svc.url = "http://" + l.Addr().String()
+	}
+	return nil
+}
+
+// dialMemory is DialContext for a server in memory.
+func (s *Server) dialMemory(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	on, g := OnEndpoint, s.endpoint.gate
+	switch strings.ToLower(host) {
+	case endpointHost:
+	case s3Host:
+		on, g = OnS3, s.volume.gate
+	default:
+		return nil, &net.DNSError{Err: "this in-memory network has only " + endpointHost + " and " + s3Host, Name: host, IsNotFound: true}
+	}
+	l := g.Listener.(*memListener)
+	act := s.faults.forConnection(on)
+	if act.at == atConnect && act.status != 0 {
+		return nil, refusedError(l.addr)
+	}
+	c, err := l.dial()
+	if err == nil && act.at == atConnect {
+		c.(*memConn).reset()
+	}
+	return c, err
+}
+
+// serve answers a listener's connections until Close.
+func (s *Server) serve(ctx context.Context, g *gate, h http.Handler) {
+	srv := &http.Server{
+		Handler:     h,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withConn,
+		ConnState:   s.track,
+		ErrorLog:    log.New(io.Discard, "", 0),
+	}
+	s.servers = append(s.servers, srv)
+	s.tasks.Add(1)
+	go func() {
+		defer s.tasks.Done()
+		srv.Serve(g)
+	}()
+}
+
+// track lets Close wait for the goroutines that serve connections.
+func (s *Server) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.tasks.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.tasks.Done()
+	}
+}
+
+// Close stops the workers, ends every connection and returns when all
+// goroutines of the server have ended; a Handler that ignores its context holds
+// it up. The account can still be read. Closing twice is fine.
+func (s *Server) Close() error {
+	s.closing.Do(func() { s.closed = s.shutDown() })
+	return s.closed
+}
+
+func (s *Server) shutDown() error {
+	if s.cancel != nil {
+		s.cancel()
+		for _, srv := range s.servers {
+			srv.Close()
+		}
+		s.endpoint.gate.closeAll()
+		s.volume.gate.closeAll()
+		s.endpoint.gate.Close()
+		s.volume.gate.Close()
+		s.tasks.Wait()
+		s.balancer.close()
+	}
+	err := s.folder.close()
+	if s.tempDir != "" {
+		err = errors.Join(err, os.RemoveAll(s.tempDir))
+	}
+	return err
+}
