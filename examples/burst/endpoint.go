@@ -15,10 +15,10 @@ import (
 )
 
 // The endpoint of the stress tests, as far as their reports tell: three
-// workers from zero, cold starts of a minute or more, 10 to 30 s a picture.
+// workers from zero, cold starts of a minute or more, 10 to 22 s a picture.
 const (
 	coldStartMin, coldStartMax = 60 * time.Second, 100 * time.Second
-	workMin, workMax           = 10 * time.Second, 30 * time.Second
+	workMin, workMax           = 10 * time.Second, 22 * time.Second
 	maxWorkers                 = 3
 	queueWait                  = 2 * time.Minute
 )

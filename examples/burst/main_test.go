@@ -15,7 +15,6 @@ import (
 // and returns its exit status and what it printed.
 func program(t *testing.T, ctx context.Context, args ...string) (status int, stdout string) {
 	t.Helper()
-	t.Parallel()
 	progress, err := os.Create(filepath.Join(t.TempDir(), "progress"))
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +31,7 @@ func program(t *testing.T, ctx context.Context, args ...string) (status int, std
 }
 
 func TestBurstBringsThePicturesHome(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "figures.json")
 	status, stdout := program(t, t.Context(), "-requests", "6", "-concurrency", "5", "-out", dir, "-json", file)
@@ -64,6 +64,7 @@ func TestBurstBringsThePicturesHome(t *testing.T) {
 
 // A photo that breaks off passes for one until a worker decodes it.
 func TestBurstThatLosesAJobExitsWith1(t *testing.T) {
+	t.Parallel()
 	a, err := openAlbum("")
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +80,7 @@ func TestBurstThatLosesAJobExitsWith1(t *testing.T) {
 func TestInterruptedBurstSaysWhatWasDone(t *testing.T) {
 	for name, args := range map[string][]string{"naive": nil, "library": {"-naive=false"}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond) // no worker is up yet
 			defer cancel()
 			status, stdout := program(t, ctx, append(args, "-requests", "40", "-concurrency", "4", "-out", t.TempDir())...)
@@ -86,6 +88,38 @@ func TestInterruptedBurstSaysWhatWasDone(t *testing.T) {
 				t.Errorf("status %d, want %d and a line that says what was done", status, exitInterrupted)
 			}
 		})
+	}
+}
+
+// The environment names an endpoint; that it is a simulated one, with time of
+// its own, the program does not know.
+func TestLiveBurst(t *testing.T) {
+	there, err := simulate(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.close()
+	t.Setenv("RUNPOD_ENDPOINT_ID", "")
+	for name, value := range map[string]string{
+		"RUNPOD_ENDPOINT_URL": there.endpointURL, "RUNPOD_API_KEY": there.apiKey,
+		"RUNPOD_S3_ENDPOINT_URL": there.s3URL, "RUNPOD_S3_REGION": there.region, "RUNPOD_S3_BUCKET_NAME": there.bucket,
+		"RUNPOD_S3_ACCESS_KEY_ID": there.accessKeyID, "RUNPOD_S3_SECRET_ACCESS_KEY": there.secretAccessKey,
+	} {
+		t.Setenv(name, value)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "figures.json")
+	status, _ := program(t, t.Context(), "-live", "-naive", "-requests", "3", "-out", dir, "-json", file)
+	var d document
+	if text, err := os.ReadFile(file); err != nil || json.Unmarshal(text, &d) != nil {
+		t.Fatalf("%s (%v)", text, err)
+	}
+	saw := there.observe()
+	if status != exitDone || d.Speed != 1 || d.Naive.Succeeded != 3 || d.Client.Succeeded != 3 {
+		t.Errorf("status %d: %+v", status, d)
+	}
+	if d.Naive.S3Opened+d.Client.S3Opened != saw.opened || d.Client.S3Opened < 1 || d.Client.Workers < 1 {
+		t.Errorf("the clients counted %d and %d connections to S3, the endpoint %d in all", d.Naive.S3Opened, d.Client.S3Opened, saw.opened)
 	}
 }
 
