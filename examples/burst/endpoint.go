@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -114,7 +113,7 @@ func live() (target, error) {
 
 // complete names the settings that a live run lacks.
 func (t target) complete() error {
-	var missing []error
+	var missing []string
 	for _, v := range []struct{ name, value string }{
 		{"RUNPOD_API_KEY", t.apiKey},
 		{"RUNPOD_ENDPOINT_ID (or RUNPOD_ENDPOINT_URL)", t.endpointURL},
@@ -125,8 +124,11 @@ func (t target) complete() error {
 		{"RUNPOD_S3_SECRET_ACCESS_KEY", t.secretAccessKey},
 	} {
 		if v.value == "" {
-			missing = append(missing, fmt.Errorf("-live: set %s", v.name))
+			missing = append(missing, v.name)
 		}
 	}
-	return errors.Join(missing...)
+	if missing != nil {
+		return fmt.Errorf("-live: the environment lacks %s", strings.Join(missing, ", "))
+	}
+	return nil
 }

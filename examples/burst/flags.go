@@ -64,9 +64,15 @@ func (s settings) check(rest []string) error {
 }
 
 // prepare makes what the burst needs before anything is sent: its inputs, the
-// folder for its pictures, and a JSON file that can be written.
+// folder for its pictures, a JSON file that can be written, for -live a whole
+// environment.
 func (s settings) prepare() (burst, error) {
 	b := burst{requests: s.requests, concurrency: s.concurrency, out: s.out}
+	if s.live {
+		if _, err := live(); err != nil {
+			return b, err
+		}
+	}
 	var err error
 	if b.album, err = openAlbum(s.inputs); err != nil {
 		return b, err

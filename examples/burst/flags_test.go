@@ -94,7 +94,7 @@ func TestLiveNamesWhatIsMissing(t *testing.T) {
 		t.Setenv(v, "")
 	}
 	t.Setenv("RUNPOD_S3_REGION", "EU-RO-1")
-	_, err := live()
+	_, err := settings{live: true}.prepare()
 	if err == nil || !strings.Contains(err.Error(), "RUNPOD_API_KEY") || strings.Contains(err.Error(), "RUNPOD_S3_REGION") {
 		t.Errorf("%v: want RUNPOD_API_KEY named, and not RUNPOD_S3_REGION, which is set", err)
 	}

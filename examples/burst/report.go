@@ -178,7 +178,7 @@ func ifAny(value func(*summary) string) func(*summary) string {
 
 // document is the JSON file. An object is absent when its client did not run.
 type document struct {
-	Endpoint    string   `json:"endpoint"` // "simulated" or the live one's address
+	Endpoint    string   `json:"endpoint"` // "simulated" or "live"
 	Speed       float64  `json:"speed"`    // endpoint seconds in a wall second
 	Seed        uint64   `json:"seed"`
 	Concurrency int      `json:"concurrency"`
