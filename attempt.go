@@ -33,8 +33,8 @@ var errAttemptLimit = errors.New("no answer within the attempt's limit")
 // safe for concurrent use.
 type endpoint struct {
 	base      *url.URL
-	apiKey    string
 	bearer    string
+	secrets   []string // never to be shown
 	retry     *retryablehttp.Client
 	transport *http.Transport
 	conns     *connCounter
@@ -57,8 +57,8 @@ type callCounts struct {
 func newEndpoint(c *config) *endpoint {
 	ep := &endpoint{
 		base:    c.endpoint,
-		apiKey:  c.apiKey,
 		bearer:  "Bearer " + c.apiKey,
+		secrets: c.secrets(),
 		conns:   &connCounter{},
 		places:  newGate(c.maxInFlight),
 		limiter: c.limiter,
@@ -452,7 +452,7 @@ func (c *call) fail(err error) error {
 func (c *call) newError() *Error {
 	e := &Error{
 		Op: c.op, Kind: c.last.kind, Status: c.answer.status, WorkerID: c.answer.workerID,
-		Attempts: c.attempts, Body: redacted(c.answer.body, c.ep.apiKey), MayHaveRun: c.mayHaveRun,
+		Attempts: c.attempts, Body: redacted(c.answer.body, c.ep.secrets), MayHaveRun: c.mayHaveRun,
 		Advice: callAdvice(c.last),
 	}
 	switch {

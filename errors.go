@@ -171,11 +171,9 @@ func ended(ctx context.Context, op string) *Error {
 
 // redacted replaces every secret in an answer's body: a server that echoes
 // what it was sent must not put a key into our errors.
-func redacted(body []byte, secrets ...string) []byte {
+func redacted(body []byte, secrets []string) []byte {
 	for _, s := range secrets {
-		if len(s) > 3 {
-			body = bytes.ReplaceAll(body, []byte(s), []byte("[redacted]"))
-		}
+		body = bytes.ReplaceAll(body, []byte(s), []byte("[redacted]"))
 	}
 	return body
 }

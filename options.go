@@ -282,6 +282,17 @@ func newConfig(opts []Option) (*config, error) {
 	return c, nil
 }
 
+// secrets lists what no error and no log line may show.
+func (c *config) secrets() []string {
+	var all []string
+	for _, s := range []string{c.apiKey, c.s3.secret} {
+		if s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // defaultTransport is the process's default, unless somebody replaced that by
 // something that is no transport.
 func defaultTransport() *http.Transport {

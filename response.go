@@ -91,7 +91,7 @@ func (c *call) broken(err error) error {
 // refused is the error of a final answer that is no success.
 func (c *call) refused(r *Response) error {
 	e := c.newError()
-	e.Body = redacted(capped(r.Body), c.ep.apiKey)
+	e.Body = redacted(capped(r.Body), c.ep.secrets)
 	if r.Status < 400 {
 		e.Err = errors.New("redirects are not followed")
 		if to := r.Header.Get("Location"); to != "" {

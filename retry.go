@@ -302,7 +302,10 @@ func classify5xx(s seen) decision {
 	case http.StatusInternalServerError:
 		d := rerun(s, "the worker failed", nil)
 		if d.verdict == RetryBackoff {
-			return thin(s, d.reason, nil)
+			d.thin = true
+			if s.repeats >= maxThin {
+				d.verdict = GiveUp
+			}
 		}
 		return d
 	default:

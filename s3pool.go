@@ -28,7 +28,7 @@ type volume struct {
 	conns     *connCounter
 	policy    RetryPolicy
 	logger    *slog.Logger
-	secret    string
+	secrets   []string // never to be shown
 	done      transferCounts
 }
 
@@ -39,12 +39,12 @@ type transferCounts struct {
 
 func newVolume(c *config) *volume {
 	v := &volume{
-		bucket: c.s3.bucket,
-		places: newGate(c.s3Conns),
-		conns:  &connCounter{},
-		policy: c.policy,
-		logger: c.logger,
-		secret: c.s3.secret,
+		bucket:  c.s3.bucket,
+		places:  newGate(c.s3Conns),
+		conns:   &connCounter{},
+		policy:  c.policy,
+		logger:  c.logger,
+		secrets: c.secrets(),
 	}
 	v.transport = c.cloneTransport(v.conns)
 	// The gate bounds attempts, this bounds connections: a place may be free a
@@ -221,11 +221,18 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		b.dog.stroke()
 	}
+	if b.left == 0 && err == nil && n > 0 { // the last bytes go out only if they are the last
+		var beyond [1]byte
+		var more int
+		if more, err = b.body.Read(beyond[:]); more > 0 {
+			b.left--
+		}
+	}
 	switch {
 	case b.left < 0, err == io.EOF && b.left > 0:
-		return n, b.transfer.inputFailed(errChanged)
+		return 0, b.transfer.inputFailed(errChanged)
 	case err != nil && err != io.EOF:
-		return n, b.transfer.inputFailed(err)
+		return 0, b.transfer.inputFailed(err)
 	}
 	return n, err
 }

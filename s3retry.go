@@ -31,6 +31,7 @@ type transfer struct {
 	op        string
 	policy    RetryPolicy
 	logger    *slog.Logger
+	secrets   []string
 	body      func(context.Context) (io.ReadCloser, error) // opens the body anew; nil: none
 	attempts  []Attempt
 	last      decision
@@ -48,7 +49,7 @@ func transferFrom(ctx context.Context) *transfer { return ctx.Value(transferKey{
 
 // begin makes a transfer and the context that carries it through the SDK.
 func (v *volume) begin(ctx context.Context, op string) (*transfer, context.Context) {
-	t := &transfer{op: op, policy: v.policy, logger: v.logger}
+	t := &transfer{op: op, policy: v.policy, logger: v.logger, secrets: v.secrets}
 	t.ctx = context.WithValue(ctx, transferKey{}, t)
 	return t, t.ctx
 }
@@ -230,7 +231,7 @@ func (t *transfer) fail(err error) error {
 		}
 		return e
 	}
-	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: plainCause(err), Advice: s3Advice(t.last)}
+	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: t.plainCause(err), Advice: s3Advice(t.last)}
 	if n := len(t.attempts); n > 0 {
 		e.Status = t.attempts[n-1].Status
 	}
@@ -246,8 +247,12 @@ func (t *transfer) fail(err error) error {
 
 // plainCause is the heart of an SDK error: the gateway's words, or the
 // transport's.
-func plainCause(err error) error {
+func (t *transfer) plainCause(err error) error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		said := api.ErrorMessage()
+		if clean := string(redacted([]byte(said), t.secrets)); clean != said {
+			return &smithy.GenericAPIError{Code: api.ErrorCode(), Message: clean}
+		}
 		return api
 	}
 	if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {

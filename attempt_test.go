@@ -1,0 +1,439 @@
+package runpod
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
+	"golang.org/x/time/rate"
+)
+
+// What a caller gets for each situation of the service, and how often it was
+// sent. The names are those of the table in the package documentation.
+func TestSituations(t *testing.T) {
+	const docs, reported = `{"error":"no workers available"}`, `{"status":400,"title":"Bad Request","detail":"timed out waiting for worker"}`
+	answer, worker := runpodtest.Answer, runpodtest.WorkerAnswer
+	for _, c := range []struct {
+		name     string
+		do       runpodtest.Action
+		times    int // how often the fault happens; 0: once
+		get      bool
+		attempts int
+		kind     error // nil: the call succeeds
+		failed   bool  // it fails with no kind
+		may      bool
+		least    time.Duration // how long the call takes at least
+	}{
+		{name: "cold 400 as documented", do: answer(400, docs), attempts: 2},
+		{name: "cold 400 as reported", do: answer(400, reported), attempts: 2},
+		{name: "cold 400 without a body, after the full wait", do: answer(400, "").Later(121 * time.Second), attempts: 2, least: 121 * time.Second},
+		{name: "400 of nobody knows whom, at once", do: answer(400, "{}"), attempts: 1, kind: ErrBadRequest},
+		{name: "worker's own 400", do: worker(400, `{"detail":"bad picture"}`), attempts: 1, kind: ErrBadRequest},
+		{name: "worker's own 422", do: worker(422, `{"detail":[]}`), attempts: 1, kind: ErrBadRequest},
+		{name: "not a load-balancing endpoint", do: answer(400, `{"error":"not allowed for QB API"}`), attempts: 1, kind: ErrBadRequest},
+		{name: "bad token", do: answer(401, `{"status":401,"title":"Unauthorized","detail":"invalid api key"}`), attempts: 1, kind: ErrUnauthorized},
+		{name: "forbidden", do: answer(403, ""), attempts: 1, kind: ErrUnauthorized},
+		{name: "unknown endpoint", do: answer(404, ""), attempts: 1, kind: ErrNotFound},
+		{name: "pinned worker gone", do: answer(404, `{"reason":"affinity_worker_gone"}`), attempts: 1, kind: ErrNotFound},
+		{name: "body over 30 MB", do: answer(413, ""), attempts: 1, kind: ErrTooLarge},
+		{name: "rate limited", do: answer(429, "", "Retry-After", "17"), attempts: 2, least: 17 * time.Second},
+		{name: "a worker still loading", do: worker(503, `{"detail":"loading"}`), times: 3, attempts: 4},
+		{name: "a worker still loading that says for how long", do: worker(503, `{"detail":"loading"}`, "Retry-After", "30"), attempts: 2, least: 30 * time.Second},
+		{name: "Retry-After beyond the cap", do: answer(503, "", "Retry-After", "86400"), attempts: 2, least: time.Minute},
+		{name: "first request on a cold endpoint: 502", do: answer(502, "<html>"), attempts: 2},
+		{name: "ports misconfigured: 502 for 8 minutes", do: answer(502, ""), times: 24, attempts: 25},
+		{name: "502 that names a worker", do: worker(502, ""), attempts: 1, failed: true, may: true},
+		{name: "502 that names a worker, idempotent", do: worker(502, ""), get: true, attempts: 2},
+		{name: "processing over 5.5 min", do: answer(524, "").Later(330 * time.Second), attempts: 1, kind: ErrProcessingTimeout, may: true},
+		{name: "processing over 5.5 min, idempotent", do: answer(524, "").Later(330 * time.Second), get: true, attempts: 2},
+		{name: "worker's 500", do: worker(500, "oops"), attempts: 1, failed: true, may: true},
+		{name: "worker's 500, idempotent, for ever", do: worker(500, "oops"), times: runpodtest.Always, get: true, attempts: 3, failed: true, may: true},
+		{name: "connection refused", do: runpodtest.RefuseConnection(), attempts: 2},
+		{name: "reset before the request was written", do: runpodtest.ResetConnection(), attempts: 2},
+		{name: "reset after the request was written", do: runpodtest.ResetAfterRead(), attempts: 1, failed: true, may: true},
+		{name: "reset after the request was written, idempotent", do: runpodtest.ResetAfterRead(), get: true, attempts: 2},
+		{name: "reset after the work was done", do: runpodtest.ResetAfterWork(), attempts: 1, failed: true, may: true},
+		{name: "answer broken off", do: runpodtest.TruncateReply(3), attempts: 1, failed: true, may: true},
+		{name: "answer broken off, idempotent", do: runpodtest.TruncateReply(3), get: true, attempts: 2},
+		{name: "answer stalled, idempotent", do: runpodtest.StallReply(3), get: true, attempts: 2, least: 5 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := warm()
+			cfg.Handler = func(runpodtest.Worker) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"ok":true}`) })
+			}
+			inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, cl *Client) {
+				srv.Fault(runpodtest.Fault{On: runpodtest.OnEndpoint, Times: c.times, Do: c.do})
+				method := "POST"
+				if c.get {
+					method = "GET"
+				}
+				start := time.Now()
+				var out struct{ OK bool }
+				r, err := cl.Call(t.Context(), method, "/x", nil, &out)
+				took := time.Since(start)
+				wantError := c.kind != nil || c.failed
+				if (err != nil) != wantError || c.kind != nil && !errors.Is(err, c.kind) || err == nil && !out.OK {
+					t.Fatalf("got %+v, %v", r, err)
+				}
+				sent := attempts(err)
+				if err == nil {
+					sent = len(r.Attempts)
+				}
+				if sent != c.attempts {
+					t.Errorf("%d attempts, want %d: %v", sent, c.attempts, err)
+				}
+				if e, ok := errors.AsType[*Error](err); ok && e.MayHaveRun != c.may {
+					t.Errorf("may have run: %v, want %v (%v)", e.MayHaveRun, c.may, err)
+				}
+				if took < c.least {
+					t.Errorf("took %s, want at least %s", took, c.least)
+				}
+			})
+		})
+	}
+}
+
+// A refusal that waited 2 minutes goes back at once.
+func TestColdRefusalGoesBackAtOnce(t *testing.T) {
+	cfg := runpodtest.Config{ColdStart: runpodtest.Fixed(200 * time.Second), ServiceTime: runpodtest.Fixed(10 * time.Second)}
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		start := time.Now()
+		r, err := c.Call(t.Context(), "POST", "/x", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 211*time.Second || len(r.Attempts) != 2 || r.Attempts[0].Delay > 250*time.Millisecond {
+			t.Errorf("took %s in %+v", took, r.Attempts)
+		}
+	})
+}
+
+// An endpoint that never serves fails every call in bounded time, those that
+// never got a place included.
+func TestGiveUpWhereNoWorkerEverAnswers(t *testing.T) {
+	inBubble(t, runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 40 {
+			wg.Go(func() {
+				_, err := c.Call(t.Context(), "POST", "/x", nil, nil)
+				e, ok := errors.AsType[*Error](err)
+				if !ok || !errors.Is(err, ErrNoWorkers) || e.MayHaveRun || !strings.Contains(e.Advice, "maximum workers") {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took < 13*time.Minute || took > 17*time.Minute {
+			t.Errorf("took %s", took)
+		}
+	}, WithMaxInFlight(4))
+}
+
+// While workers answer other calls, a call that is refused again and again goes
+// on past the time it would give up at.
+func TestNoGivingUpWhileWorkersAnswer(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 1, MaxWorkers: 1, ServiceTime: runpodtest.Fixed(50 * time.Second)}
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		var wg sync.WaitGroup
+		for range 40 {
+			wg.Go(func() {
+				if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		start := time.Now()
+		wg.Wait()
+		if took := time.Since(start); took < 20*time.Minute {
+			t.Errorf("took only %s: the test shows nothing", took)
+		}
+	}, WithMaxInFlight(40))
+}
+
+func TestContextEndsASleepingCallAtOnce(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnEndpoint, Times: runpodtest.Always, Do: runpodtest.Answer(503, "down", "Retry-After", "40")})
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := time.AfterFunc(10*time.Second, cancel)
+		defer stop.Stop()
+		start := time.Now()
+		_, err := c.Call(ctx, "POST", "/x", nil, nil)
+		e, ok := errors.AsType[*Error](err)
+		if !ok || !errors.Is(err, context.Canceled) || e.Status != 503 || string(e.Body) != "down" || len(e.Attempts) != 1 {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestNoSleepThatTheDeadlineMakesPointless(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnEndpoint, Times: runpodtest.Always, Do: runpodtest.Answer(503, "", "Retry-After", "40")})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := c.Call(ctx, "POST", "/x", nil, nil)
+		if took := time.Since(start); took > time.Second || !errors.Is(err, context.DeadlineExceeded) || attempts(err) != 1 {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
+}
+
+func TestContextEndsAWaitForAPlace(t *testing.T) {
+	inBubble(t, runpodtest.Config{ColdStart: runpodtest.Fixed(time.Hour)}, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			_, err := c.Call(ctx, "POST", "/x", nil, nil)
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		waiting, leave := context.WithTimeout(t.Context(), 5*time.Second)
+		defer leave()
+		_, err := c.Call(waiting, "POST", "/x", nil, nil)
+		if !errors.Is(err, context.DeadlineExceeded) || attempts(err) != 0 {
+			t.Errorf("got %v", err)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || attempts(err) != 1 {
+			t.Errorf("got %v", err)
+		}
+	}, WithMaxInFlight(1))
+}
+
+func TestRateLimitPacesAttempts(t *testing.T) {
+	inBubble(t, runpodtest.Config{MinWorkers: 3, ServiceTime: runpodtest.Fixed(time.Millisecond)}, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		start := time.Now()
+		for range 5 {
+			if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took < 8*time.Second {
+			t.Errorf("5 attempts in %s", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Call(ctx, "POST", "/x", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	}, WithRateLimit(rate.Every(2*time.Second), 1))
+}
+
+// Idle connections outlive a call that was given up: go-retryablehttp would
+// close them all.
+func TestGivingUpKeepsConnections(t *testing.T) {
+	inBubble(t, runpodtest.Config{MinWorkers: 3, Concurrency: 8, ServiceTime: runpodtest.Fixed(time.Second)}, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		burst := func() {
+			var wg sync.WaitGroup
+			for range 16 {
+				wg.Go(func() { c.Call(t.Context(), "POST", "/x", nil, nil) })
+			}
+			wg.Wait()
+		}
+		burst()
+		opened := c.Stats().EndpointConnsOpened
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := c.Call(ctx, "POST", "/x", nil, nil); err == nil {
+			t.Error("it should have been too late")
+		}
+		burst()
+		if now := c.Stats().EndpointConnsOpened; now > opened+1 { // the cancelled one's own
+			t.Errorf("%d connections became %d", opened, now)
+		}
+	})
+}
+
+func TestDo(t *testing.T) {
+	cfg := warm()
+	cfg.Handler = func(runpodtest.Worker) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/moved":
+				http.Redirect(w, r, "http://elsewhere.example/", http.StatusFound)
+			case "/bad":
+				w.WriteHeader(http.StatusUnprocessableEntity)
+				io.WriteString(w, strings.Repeat("long words ", 2000))
+			default:
+				fmt.Fprintf(w, "%s %s ", r.Method, r.URL.RequestURI())
+				io.Copy(w, r.Body)
+			}
+		})
+	}
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		do := func(req *http.Request, err error) (int, string) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode, string(body)
+		}
+		if status, body := do(http.NewRequest("POST", srv.EndpointURL+"/a%2Fb?q=1", strings.NewReader("body"))); status != 200 || body != "POST /a%2Fb?q=1 body" {
+			t.Errorf("got %d %q", status, body)
+		}
+		if status, body := do(http.NewRequest("GET", "/path/only", nil)); status != 200 || body != "GET /path/only " {
+			t.Errorf("got %d %q", status, body)
+		}
+		if status, body := do(http.NewRequest("POST", "/bad", nil)); status != 422 || len(body) != 22000 {
+			t.Errorf("got %d and %d bytes", status, len(body))
+		}
+		if status, _ := do(http.NewRequest("GET", "/moved", nil)); status != http.StatusFound {
+			t.Errorf("a redirect was followed: %d", status)
+		}
+		// A body without GetBody goes out whole on every attempt.
+		srv.Fault(runpodtest.Fault{Times: 2, Do: runpodtest.Answer(503, "")})
+		if status, body := do(http.NewRequest("POST", "/x", io.NopCloser(strings.NewReader("unseekable")))); status != 200 || body != "POST /x unseekable" {
+			t.Errorf("got %d %q", status, body)
+		}
+		req, _ := http.NewRequest("GET", "http://elsewhere.example/", nil)
+		if _, err := c.Do(req); !errors.Is(err, ErrBadRequest) || !strings.Contains(err.Error(), "host") {
+			t.Errorf("another host: %v", err)
+		}
+		if req.Header.Get("Authorization") != "" {
+			t.Error("the caller's request was changed")
+		}
+	})
+}
+
+// An answer that is refused for good after retries is a response too.
+func TestDoReturnsTheLastAnswer(t *testing.T) {
+	inBubble(t, runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", "/x", nil)
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !bytes.Contains(body, []byte("no workers available")) {
+			t.Errorf("got %d %s", resp.StatusCode, body)
+		}
+	})
+}
+
+func TestDoTakesOptionsFromItsContext(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{Do: runpodtest.ResetAfterRead()})
+		req, _ := http.NewRequestWithContext(WithCallOptions(t.Context(), Idempotent()), "POST", "/x", strings.NewReader("{}"))
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	})
+}
+
+func TestUpgradePassesThrough(t *testing.T) {
+	cfg := warm()
+	cfg.Handler = func(runpodtest.Worker) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			line, _ := rw.ReadString('\n')
+			io.WriteString(conn, "echo "+line)
+		})
+	}
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		req, _ := http.NewRequest("GET", "/socket", nil)
+		req.Header.Set("Connection", "Upgrade")
+		req.Header.Set("Upgrade", "echo")
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket, ok := resp.Body.(io.ReadWriteCloser)
+		if resp.StatusCode != 101 || !ok {
+			t.Fatalf("got %d with a %T", resp.StatusCode, resp.Body)
+		}
+		defer socket.Close()
+		time.Sleep(time.Minute) // the socket outlives the call
+		io.WriteString(socket, "hello\n")
+		if got, err := io.ReadAll(socket); string(got) != "echo hello\n" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+func TestCallOutputs(t *testing.T) {
+	cfg := warm()
+	cfg.Handler = func(runpodtest.Worker) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	}
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		ctx, in := t.Context(), map[string]int{"n": 1}
+		var raw []byte
+		var buf bytes.Buffer
+		r, err := c.Call(ctx, "POST", "/x", in, &raw)
+		if err != nil || string(raw) != `{"n":1}` || string(r.Body) != string(raw) {
+			t.Errorf("raw: %s, %v", raw, err)
+		}
+		if r, err = c.Call(ctx, "POST", "/x", in, &buf); err != nil || buf.String() != `{"n":1}` || r.Body != nil {
+			t.Errorf("streamed: %s, %v", buf.String(), err)
+		}
+		var wrong []int
+		if r, err = c.Call(ctx, "POST", "/x", in, &wrong); err == nil || r == nil || !strings.Contains(err.Error(), "JSON") {
+			t.Errorf("decoded the wrong way: %v, %v", r, err)
+		}
+		if _, err = c.Call(ctx, "POST", "/x", make(chan int), nil); !errors.Is(err, ErrBadRequest) {
+			t.Errorf("what JSON cannot say: %v", err)
+		}
+		if _, err = c.Call(ctx, "POST", "/x", make([]byte, maxBody+1), nil); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("over 30 MB: %v", err)
+		}
+		full := failingWriter{errors.New("disk full")}
+		if _, err = c.Call(ctx, "POST", "/x", in, full); !errors.Is(err, full.error) {
+			t.Errorf("a writer that fails: %v", err)
+		}
+	})
+}
+
+type failingWriter struct{ error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.error }
+
+func TestKeyReachesTheEndpointOnly(t *testing.T) {
+	var wrong atomic.Int64
+	cfg := warm()
+	cfg.Handler = func(runpodtest.Worker) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "" {
+				wrong.Add(1)
+			}
+		})
+	}
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
+			t.Error(err)
+		}
+		if wrong.Load() != 0 {
+			t.Error("the edge let the key through: the simulation is wrong")
+		}
+	})
+}

@@ -1,0 +1,46 @@
+package runpod
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A service that imports this package gets a short list of dependencies.
+func TestDependencies(t *testing.T) {
+	deps := goList(t, "-deps", "-f", "{{if .Module}}{{.Module.Path}}{{end}}", ".")
+	slices.Sort(deps)
+	for _, module := range slices.Compact(deps) {
+		switch {
+		case module == "github.com/gpuburst/runpod-go",
+			strings.HasPrefix(module, "github.com/aws/aws-sdk-go-v2"),
+			module == "github.com/aws/smithy-go",
+			module == "github.com/hashicorp/go-retryablehttp",
+			module == "github.com/hashicorp/go-cleanhttp",
+			module == "golang.org/x/time":
+		default:
+			t.Errorf("package runpod links %s", module)
+		}
+		if module == "github.com/aws/aws-sdk-go-v2/config" {
+			t.Error("package runpod links the SDK's config and all that it brings")
+		}
+	}
+}
+
+// The simulated service shares nothing with the library it tests, so that one
+// mistake cannot pass on both sides.
+func TestSimulationDoesNotKnowTheLibrary(t *testing.T) {
+	if slices.Contains(goList(t, "-deps", "./runpodtest"), "github.com/gpuburst/runpod-go") {
+		t.Error("runpodtest imports package runpod")
+	}
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
+}
