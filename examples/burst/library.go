@@ -32,6 +32,9 @@ func (l *library) run(ctx context.Context, b burst, m *meter) []outcome {
 	var outcomes []outcome
 	traces := make([]trace, b.requests)
 	for result, err := range l.client.RunAll(ctx, l.jobs(b, traces, m)) {
+		if result.Index < 0 {
+			break // ended before any job was begun
+		}
 		o := traces[result.Index].outcome(result, err)
 		o.Stopped = err != nil && ctx.Err() != nil
 		if err == nil {

@@ -91,6 +91,30 @@ func TestInterruptedBurstSaysWhatWasDone(t *testing.T) {
 	}
 }
 
+func TestInterruptedBeforeTheFirstJob(t *testing.T) {
+	there, err := simulate(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.close()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, open := range map[string]func(target, burst) (client, error){"naive": openNaive, "library": openLibrary} {
+		b := burst{requests: 3, concurrency: 2, out: t.TempDir()}
+		if b.album, err = openAlbum(""); err != nil {
+			t.Fatal(err)
+		}
+		c, err := open(there, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.run(ended, b, &meter{}); len(got) != 0 {
+			t.Errorf("%s began %d jobs: %v", name, len(got), got)
+		}
+		c.close()
+	}
+}
+
 // The environment names an endpoint; that it is a simulated one, with time of
 // its own, the program does not know.
 func TestLiveBurst(t *testing.T) {
