@@ -27,18 +27,16 @@ type call struct {
 	droppable  bool // it is pinned to a worker and may go to another
 	whole      bool // read the answer's body within the attempt, to its end
 
-	start        time.Time
-	troubleSince time.Time // when the attempts began to meet nothing but trouble
-	attempts     []Attempt
-	current      *attempt // what the last attempt showed, until it is judged
-	last         decision
-	answer       Observation // the last attempt's
-	delay        time.Duration
-	ticket       int64 // its place in line, by when it first came
-	quick        int   // failures in a row that came within MaxBackoff
-	thin         int   // retries on thin evidence
-	unpinned     bool  // it has been sent on to another worker
-	mayHaveRun   bool
+	start      time.Time
+	attempts   []Attempt
+	current    *attempt // what the last attempt showed, until it is judged
+	last       decision
+	answer     Observation // the last attempt's
+	delay      time.Duration
+	progress   progress
+	ticket     int64 // its place in line, by when it first came
+	unpinned   bool  // it has been sent on to another worker
+	mayHaveRun bool
 
 	// Room for what nearly every call needs, so that it costs no allocation.
 	request   retryablehttp.Request
@@ -125,7 +123,7 @@ func (c *call) judge(err error) bool {
 	}
 	c.current = nil
 	o := a.Observation
-	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.thin, c.droppable && !c.unpinned
+	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.progress.thin, c.droppable && !c.unpinned
 	o.Number = len(c.attempts) + 1
 	d := c.ep.policy.judge(c.ep.first, o)
 	if o.Err != nil && c.Err() != nil {
@@ -156,12 +154,13 @@ func (c *call) schedule(a *attempt, d *decision) {
 		return
 	}
 	now := time.Now()
-	if a.Elapsed >= c.ep.policy.MaxBackoff {
-		c.quick = 0
-	}
-	delay := c.ep.policy.backoff(c.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
+	c.progress.note(c.ep.policy, a.Observation, d, a.start)
+	delay := c.ep.policy.backoff(c.progress.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
 	delay = c.ep.pilot(delay, a.RetryAfter)
-	since := c.patience(a, d)
+	since := c.progress.troubleSince
+	if since.IsZero() {
+		since = c.ep.patienceFrom(c)
+	}
 	deadline, hasDeadline := c.Deadline()
 	switch {
 	case now.Add(delay).Sub(since) >= c.ep.policy.GiveUp:
@@ -169,27 +168,10 @@ func (c *call) schedule(a *attempt, d *decision) {
 	case hasDeadline && now.Add(delay).After(deadline), c.Err() != nil:
 		d.verdict, d.reason, d.expired = GiveUp, d.reason+"; the context ends before another attempt", true
 	default:
-		c.quick++
-		if d.thin {
-			c.thin++
-		}
 		// Asked last, so that nobody pays for a retry that is not made.
+		c.progress.quick++
 		c.delay = max(delay, c.ep.budgets.take(now, d))
 	}
-}
-
-// patience is when the time began that GiveUp bounds: for a refusal of the
-// balancer's when a worker last answered anybody, for trouble when the call's
-// own began.
-func (c *call) patience(a *attempt, d *decision) time.Time {
-	if d.account == cold {
-		c.troubleSince = time.Time{}
-		return c.ep.patienceFrom(c)
-	}
-	if c.troubleSince.IsZero() {
-		c.troubleSince = a.start
-	}
-	return c.troubleSince
 }
 
 // wait is the pause between two attempts: the only one there is.
