@@ -182,7 +182,7 @@ func writeTimeout(w http.ResponseWriter, status int, text string) {
 func (e *endpoint) work(c *call, wt *waiter, w *worker) {
 	ctx, cancel := context.WithCancel(w.Context)
 	defer cancel()
-	a := newAnswer(c, e.cfg, w.ID)
+	a := newAnswer(c, e.cfg, w)
 	a.onHijack = func() { e.balancer.socketOpened(wt, w) }
 	ran := make(chan runEnd, 1)
 	go func() {
@@ -251,8 +251,13 @@ func (e *endpoint) run(c *call, a *answer, w *worker, ctx context.Context) (end 
 	} else if !w.loading() && !e.isHealth(c.r) {
 		e.labour(c, w)
 	}
+	if w.Context.Err() != nil {
+		return runCrashed // or the server closes
+	}
 	h.ServeHTTP(a, c.forWorker(ctx))
-	a.finish()
+	if !a.finish() {
+		return runCrashed
+	}
 	return runDone
 }
 
