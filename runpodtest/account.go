@@ -72,7 +72,6 @@ type Stats struct {
 	PeakInFlight int // requests at the endpoint at once, waiting or in work
 
 	WorkersStarted int
-	WorkersReady   int // of these, how many came up
 	PeakWorkers    int // at once, throttled ones not counted
 
 	// Worker time that would be billed, of the service's own time.
@@ -205,9 +204,6 @@ func (s *Server) Stats() Stats {
 
 func (st *Stats) addWorker(w WorkerLife) {
 	st.WorkersStarted++
-	if w.Ready > 0 || w.Served > 0 || w.Idle > 0 {
-		st.WorkersReady++
-	}
 	st.Starting += w.Starting
 	st.Busy += w.Busy
 	st.Idle += w.Idle
