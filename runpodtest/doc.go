@@ -9,11 +9,10 @@
 //	          key,    2 min    Config.Handler,
 //	          size    at most  5.5 min at most
 //
-// Nobody waiting is served by fewer workers than the autoscaler asked for, and
-// the autoscaler asks for them only while requests wait: that is what makes a
-// cold burst hard, and what a test should meet. Server.Fault adds what goes wrong
-// besides; Server.Stats, Requests, Workers and WriteAccount say what happened and
-// what it would have cost.
+// Workers are asked for only while requests are there, and come after a cold
+// start: that is what makes a burst hard, and what a test should meet.
+// Server.Fault adds what goes wrong besides; Server.Stats, Requests, Workers and
+// WriteAccount say what happened and what it would have cost.
 //
 // # Time
 //

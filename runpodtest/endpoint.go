@@ -244,11 +244,14 @@ func (e *endpoint) run(c *call, a *answer, w *worker, ctx context.Context) (end 
 			end = runCrashed
 		}
 	}()
-	h := e.balancer.loadingOr(w, w.handler)
-	if c.act.at == atWorker {
+	h := w.handler
+	switch {
+	case c.act.at == atWorker:
 		sleep(w.Context, e.cfg.real(c.act.delay))
 		h = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { c.act.perform(rw, c.conn) })
-	} else if !w.loading() && !e.isHealth(c.r) {
+	case w.loading():
+		h = stillLoading
+	case !e.isHealth(c.r):
 		e.labour(c, w)
 	}
 	if w.Context.Err() != nil {

@@ -36,7 +36,7 @@ func spool(r *http.Request, limit int64, dir string) (*spooled, error) {
 	switch {
 	case r.ContentLength > limit:
 		return nil, errTooLarge
-	case r.ContentLength == 0, strings.EqualFold(r.Header.Get("Connection"), "upgrade"):
+	case r.ContentLength == 0, strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade"):
 		return &spooled{Reader: http.NoBody}, nil
 	}
 	head, err := io.ReadAll(io.LimitReader(r.Body, min(inMemory, limit)+1))
