@@ -65,8 +65,16 @@ func (b *balancer) start(w *worker) {
 	}
 }
 
+// restartPause is the least time between a start that crashed and the next one:
+// without it, and with cold starts of no length, time would stand still.
+const restartPause = 5 * time.Second
+
 func (b *balancer) coldStart(w *worker) time.Duration {
-	return b.cfg.real(b.cfg.ColdStart.at(b.cfg.Seed, drawColdStart, w.Number))
+	d := b.cfg.ColdStart.at(b.cfg.Seed, drawColdStart, w.Number)
+	if b.failing {
+		d = max(d, restartPause)
+	}
+	return b.cfg.real(d)
 }
 
 // occupied is how many workers have a GPU.

@@ -29,6 +29,7 @@ type balancer struct {
 	inProgress int             // requests with a worker that count as demand
 	strict     int             // requests in the queue that insist on one worker
 	lastUse    time.Time
+	failing    bool // the last worker to start crashed at that
 
 	scaleAlarm, policyAlarm *alarm
 }

@@ -141,6 +141,12 @@ func TestConformanceEndpointEdge(t *testing.T) {
 			t.Errorf("header %v", g.header)
 		}
 	})
+	conform(t, "endpoint: unknown endpoint (I: 404)", warm(), func(t *testing.T, tw *twin) {
+		tw.Fault(runpodtest.Fault{Do: runpodtest.Answer(404, "")})
+		g := tw.send("POST", "/", "")
+		g.want(t, 404, "")
+		g.from(t, false)
+	})
 	conform(t, "endpoint: first request on a cold endpoint gets 502, the next succeeds (R)", warm(), func(t *testing.T, tw *twin) {
 		tw.Fault(runpodtest.Fault{Do: runpodtest.Answer(502, "error code: 502")})
 		g := tw.send("POST", "/", "")

@@ -245,3 +245,35 @@ func TestCrashDuringWork(t *testing.T) {
 		}
 	})
 }
+
+func TestConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, hc := newTwin(t, Config{MinWorkers: 1, MaxWorkers: 1, Concurrency: 2, ServiceTime: Fixed(10 * time.Second)})
+		var wg sync.WaitGroup
+		took := make([]time.Duration, 3)
+		for i := range took {
+			wg.Go(func() { took[i] = send(srv, hc, "GET", "/", "").took })
+		}
+		wg.Wait()
+		slices.Sort(took)
+		if want := []time.Duration{10 * time.Second, 10 * time.Second, 20 * time.Second}; !slices.Equal(took, want) {
+			t.Errorf("took %v, want %v", took, want)
+		}
+		if busy := srv.Stats().Busy; busy != 20*time.Second {
+			t.Errorf("billed %v of work, want 20 s: two at a time cost as much as one", busy)
+		}
+	})
+}
+
+// A program that cannot start must not stop the clock.
+func TestProgramThatCannotStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, hc := newTwin(t, Config{ColdStart: Fixed(0), Handler: func(Worker) http.Handler { panic("no model") }})
+		if g := send(srv, hc, "GET", "/", ""); g.status != 400 || g.took != 2*time.Minute {
+			t.Errorf("%d after %v", g.status, g.took)
+		}
+		if w := srv.Workers(); len(w) < 24 || len(w) > 26 || w[0].End != "crashed" { // 26: one at either end
+			t.Errorf("%d workers, the first %+v; want one every 5 s", len(w), w[0])
+		}
+	})
+}

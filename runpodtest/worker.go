@@ -104,7 +104,7 @@ func (b *balancer) ready(w *worker) {
 	if b.closed || w.phase != starting {
 		return
 	}
-	if !ok {
+	if b.failing = !ok; b.failing {
 		b.remove(w, "crashed", errCrashed)
 		b.rescale()
 		return
