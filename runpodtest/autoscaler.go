@@ -47,6 +47,9 @@ func wanted(rule ScalerType, value int, d demand, minWorkers, maxWorkers int) in
 // rescale brings the number of workers to what the rule wants. The caller holds
 // the lock.
 func (b *balancer) rescale() {
+	if b.closed {
+		return
+	}
 	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
 	for len(b.workers) < want {
 		b.start(b.newWorker(""))

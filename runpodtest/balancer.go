@@ -127,6 +127,7 @@ func (b *balancer) enqueue(wt *waiter) (ok bool) {
 		b.unqueue(wt)
 		return false
 	}
+	b.ledger.note(func() { b.ledger.peakWait = max(b.ledger.peakWait, b.queue.Len()) })
 	b.rescale()
 	return true
 }

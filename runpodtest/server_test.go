@@ -55,6 +55,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 				if st := srv.Stats(); tt.path != "" && st.Requests != 1 {
 					t.Errorf("the account is gone: %+v", st)
 				}
+				if rs := srv.Requests(); tt.at == time.Minute && len(rs) == 1 && rs[0].Outcome != OutcomeClosed {
+					t.Errorf("booked as %q", rs[0].Outcome)
+				}
 			})
 		})
 	}

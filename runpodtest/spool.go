@@ -32,7 +32,7 @@ func (s *spooled) Close() error {
 
 // spool receives a body of at most limit bytes. An upgrade request's connection
 // belongs to the worker: it is left alone.
-func spool(r *http.Request, limit int64, dir string) (*spooled, error) {
+func spool(r *http.Request, limit int64) (*spooled, error) {
 	switch {
 	case r.ContentLength > limit:
 		return nil, errTooLarge
@@ -48,11 +48,11 @@ func spool(r *http.Request, limit int64, dir string) (*spooled, error) {
 	case len(head) <= inMemory:
 		return &spooled{Reader: bytes.NewReader(head)}, nil
 	}
-	return spoolToFile(head, r.Body, limit, dir)
+	return spoolToFile(head, r.Body, limit)
 }
 
-func spoolToFile(head []byte, rest io.Reader, limit int64, dir string) (*spooled, error) {
-	f, err := os.CreateTemp(dir, "body-")
+func spoolToFile(head []byte, rest io.Reader, limit int64) (*spooled, error) {
+	f, err := os.CreateTemp("", "runpod-body-")
 	if err != nil {
 		return nil, err
 	}
