@@ -46,6 +46,7 @@ type config struct {
 	logger      *slog.Logger
 	transport   *http.Transport
 	dial        func(ctx context.Context, network, addr string) (net.Conn, error)
+	control     ControlPlane
 }
 
 type s3Config struct {
