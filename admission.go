@@ -46,7 +46,11 @@ type window struct {
 	slice   int64        // the current one
 	since   time.Time    // when a worker first answered; zero: none has
 	workers map[string]time.Time
-	misses  int // probes in a row that were refused
+	grown   time.Time // when a worker was last seen for the first time
+	tight   bool      // the balancer refuses at once: the limit is what it takes
+	misses  int       // probes in a row that were refused
+	most    int       // workers there were when requests were first held back; 0: none are
+	starved bool      // holding back has cost workers: not again
 }
 
 const buckets = 24
@@ -59,7 +63,7 @@ func newWindow(asked int, p RetryPolicy) *window {
 // may be gone when something is again.
 func (w *window) restart() {
 	clear(w.workers)
-	w.limit, w.misses, w.since, w.buckets = w.asked, 0, time.Time{}, [buckets]int{}
+	*w = window{asked: w.asked, limit: w.asked, wait: w.wait, probe: w.probe, slice: w.slice, workers: w.workers}
 }
 
 // answered notes that a worker has answered.
@@ -69,11 +73,15 @@ func (w *window) answered(now time.Time, worker string) {
 		w.since = now
 	}
 	w.buckets[w.slice%buckets]++
+	_, known := w.workers[worker]
 	if worker != "" {
 		w.workers[worker] = now
 	}
-	w.misses = 0
-	if w.limit < w.asked {
+	if fresh := worker != "" && !known; fresh {
+		w.grown, w.misses = now, 0
+		w.limit = min(w.limit+1, w.asked)
+	}
+	if w.limit < w.asked && !w.tight {
 		w.limit = min(w.asked, max(w.limit, w.walls(now)))
 	}
 }
@@ -85,9 +93,14 @@ func (w *window) refused(now time.Time, waited time.Duration, inFlight int) {
 	switch {
 	case waited < w.wait/2:
 		w.limit = max(1, min(w.limit, inFlight))
+		w.tight = true
 		w.misses++
-	case !w.since.IsZero() && w.served() > 0:
+	case w.starved, w.served() == 0, now.Sub(w.grown) < w.wait:
+		// Cold, or still growing: the pressure stays.
+	default:
+		w.tight = false
 		w.limit = max(1, min(w.limit, w.walls(now)))
+		w.most = max(w.most, len(w.workers))
 	}
 }
 
@@ -95,15 +108,25 @@ func (w *window) refused(now time.Time, waited time.Duration, inFlight int) {
 // time the next may follow.
 func (w *window) probed() time.Duration {
 	w.limit = min(w.limit+1, w.asked)
-	return w.probe << min(w.misses, 5)
+	return w.pause()
 }
 
-// walls is the higher of the two walls.
+// pause is the time between two probes: the longer, the more in a row were
+// refused.
+func (w *window) pause() time.Duration { return w.probe << min(w.misses, 5) }
+
+// walls is the higher of the two walls. Where workers have gone since requests
+// are held back, the scaler value is above its default, and all that was asked
+// for is needed to keep them.
 func (w *window) walls(now time.Time) int {
 	for id, at := range w.workers {
 		if now.Sub(at) > w.wait {
 			delete(w.workers, id)
 		}
+	}
+	if len(w.workers) < w.most {
+		w.starved = true
+		return w.asked
 	}
 	workers := max(1, len(w.workers))
 	pressure := scalerValue * (workers + 1)
@@ -155,14 +178,18 @@ func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
 	return a
 }
 
-// observe takes in what an attempt has shown about the endpoint.
-func (a *admission) observe(s Observation, d decision) {
+// observe takes in what an attempt has shown about the endpoint. An attempt has
+// its place until its answer is read: holds says that this one still does.
+func (a *admission) observe(s Observation, d decision, holds bool) {
 	if a.mode != AdmissionAdaptive {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	held, _, waiting := a.gate.counts()
+	if holds {
+		held--
+	}
 	now := time.Now()
 	switch {
 	case d.account == cold:
@@ -170,11 +197,11 @@ func (a *admission) observe(s Observation, d decision) {
 	case s.WorkerID != "" || d.verdict == Deliver:
 		a.window.answered(now, s.WorkerID)
 	}
-	if held == 0 && waiting == 0 {
+	if held == 0 && waiting == 0 && d.account != cold {
 		a.window.restart()
 	}
 	a.gate.setLimit(a.window.limit)
-	a.schedule(a.window.probe << min(a.window.misses, 5))
+	a.schedule(a.window.pause())
 }
 
 // schedule has a probe made after d, where the limit keeps requests back. The
@@ -199,7 +226,7 @@ func (a *admission) probe() {
 		a.gate.setLimit(a.window.limit)
 		return
 	case waiting == 0: // nobody to probe with
-		a.schedule(a.window.probe << min(a.window.misses, 5))
+		a.schedule(a.window.pause())
 		return
 	}
 	next := a.window.probed()

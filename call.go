@@ -129,7 +129,7 @@ func (c *call) judge(err error) bool {
 	if o.Err != nil && c.Err() != nil {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
-	c.ep.note(o, d)
+	c.ep.note(o, d, !a.released.Load())
 	c.schedule(a, &d)
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
 	c.unpinned = c.unpinned || d.verdict == DropPin

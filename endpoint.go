@@ -149,7 +149,7 @@ func (ep *endpoint) patienceFrom(c *call) time.Time {
 }
 
 // note keeps what an attempt says about the endpoint.
-func (ep *endpoint) note(o Observation, d decision) {
+func (ep *endpoint) note(o Observation, d decision, holds bool) {
 	if o.WorkerID != "" && !ep.idsSeen.Load() {
 		ep.idsSeen.Store(true)
 	}
@@ -164,7 +164,7 @@ func (ep *endpoint) note(o Observation, d decision) {
 	if d.account == trouble && d.verdict.retries() {
 		ep.counts.trouble.Add(1)
 	}
-	ep.admission.observe(o, d)
+	ep.admission.observe(o, d, holds)
 }
 
 // budgets are the two accounts that pay for retries.
@@ -179,9 +179,13 @@ type budgets struct {
 // bounds what more calls than that can send.
 func newBudgets(inFlight int, p RetryPolicy) budgets {
 	n := float64(inFlight)
+	refill := p.BudgetRefill
+	if refill == 0 {
+		refill = time.Duration(float64(p.MaxBackoff) / n)
+	}
 	return budgets{
 		mu:      new(sync.Mutex),
-		trouble: newBudget(float64(p.BudgetSize), p.BudgetRefill),
+		trouble: newBudget(float64(p.BudgetSize), refill),
 		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
 	}
 }
