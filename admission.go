@@ -44,6 +44,7 @@ type window struct {
 
 	buckets [buckets]int // answers by workers, in time slices of wait/buckets
 	slice   int64        // the current one
+	served  int          // answers in all slices: within the last wait
 	since   time.Time    // when a worker first answered; zero: none has
 	workers map[string]time.Time
 	grown   time.Time // when a worker was last seen for the first time
@@ -69,9 +70,10 @@ func (w *window) restart() {
 // answered notes that a worker has answered.
 func (w *window) answered(now time.Time, worker string) {
 	w.turn(now)
-	if w.since.IsZero() {
-		w.since = now
+	if w.served == 0 { // the first one, or the first one after a pause
+		w.since, w.most, w.starved = now, 0, false
 	}
+	w.served++
 	w.buckets[w.slice%buckets]++
 	_, known := w.workers[worker]
 	if worker != "" {
@@ -95,7 +97,7 @@ func (w *window) refused(now time.Time, waited time.Duration, inFlight int) {
 		w.limit = max(1, min(w.limit, inFlight))
 		w.tight = true
 		w.misses++
-	case w.starved, w.served() == 0, now.Sub(w.grown) < w.wait:
+	case w.starved, w.served == 0, now.Sub(w.grown) < w.wait:
 		// Cold, or still growing: the pressure stays.
 	default:
 		w.tight = false
@@ -132,28 +134,16 @@ func (w *window) walls(now time.Time) int {
 	pressure := scalerValue * (workers + 1)
 	// Since the first answer there may not have been a whole wait yet.
 	age := max(now.Sub(w.since), w.wait/buckets)
-	patience := workers + int(float64(w.served())*float64(w.wait)/float64(min(age, w.wait)))
+	patience := workers + int(float64(w.served)*float64(w.wait)/float64(min(age, w.wait)))
 	return max(pressure, patience)
-}
-
-// served counts the answers within the last wait.
-func (w *window) served() int {
-	n := 0
-	for _, b := range w.buckets {
-		n += b
-	}
-	return n
 }
 
 // turn moves on to the time slice of now.
 func (w *window) turn(now time.Time) {
 	slice := now.UnixNano() / int64(max(w.wait/buckets, 1))
-	if slice-w.slice >= buckets {
-		w.buckets = [buckets]int{}
-	} else {
-		for i := w.slice + 1; i <= slice; i++ {
-			w.buckets[i%buckets] = 0
-		}
+	for i := max(w.slice+1, slice-buckets+1); i <= slice; i++ {
+		w.served -= w.buckets[i%buckets]
+		w.buckets[i%buckets] = 0
 	}
 	w.slice = max(w.slice, slice)
 }
@@ -166,12 +156,13 @@ type admission struct {
 
 	mu     sync.Mutex
 	window *window
+	told   int         // the limit that the gate has
 	timer  *time.Timer // the next probe; nil: none is due
 	closed bool
 }
 
 func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
-	a := &admission{mode: mode, gate: newGate(asked), window: newWindow(asked, p)}
+	a := &admission{mode: mode, gate: newGate(asked), told: asked, window: newWindow(asked, p)}
 	if mode == AdmissionOff {
 		a.gate.setLimit(math.MaxInt)
 	}
@@ -180,28 +171,35 @@ func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
 
 // observe takes in what an attempt has shown about the endpoint. An attempt has
 // its place until its answer is read: holds says that this one still does.
-func (a *admission) observe(s Observation, d decision, holds bool) {
+func (a *admission) observe(s Observation, d decision, now time.Time, holds bool) {
 	if a.mode != AdmissionAdaptive {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	held, _, waiting := a.gate.counts()
-	if holds {
-		held--
-	}
-	now := time.Now()
 	switch {
 	case d.account == cold:
+		held, _, _ := a.gate.counts()
+		if holds {
+			held--
+		}
 		a.window.refused(now, s.Elapsed, held)
 	case s.WorkerID != "" || d.verdict == Deliver:
 		a.window.answered(now, s.WorkerID)
+		if held, _, waiting := a.gate.counts(); held == 0 && waiting == 0 && a.window.limit < a.window.asked {
+			a.window.restart()
+		}
 	}
-	if held == 0 && waiting == 0 && d.account != cold {
-		a.window.restart()
-	}
-	a.gate.setLimit(a.window.limit)
+	a.adjust()
 	a.schedule(a.window.pause())
+}
+
+// adjust tells the gate what the window says. The caller holds the lock.
+func (a *admission) adjust() {
+	if a.window.limit != a.told {
+		a.told = a.window.limit
+		a.gate.setLimit(a.told)
+	}
 }
 
 // schedule has a probe made after d, where the limit keeps requests back. The
@@ -223,14 +221,14 @@ func (a *admission) probe() {
 		return
 	case held == 0 && waiting == 0:
 		a.window.restart()
-		a.gate.setLimit(a.window.limit)
+		a.adjust()
 		return
 	case waiting == 0: // nobody to probe with
 		a.schedule(a.window.pause())
 		return
 	}
 	next := a.window.probed()
-	a.gate.setLimit(a.window.limit)
+	a.adjust()
 	a.schedule(next)
 }
 
