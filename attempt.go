@@ -24,6 +24,7 @@ type attempt struct {
 	start  time.Time
 	clock  deadline
 	cancel context.CancelCauseFunc
+	out    http.Request
 
 	expired  atomic.Bool // the clock has run out
 	released atomic.Bool // the place was given back
@@ -64,7 +65,6 @@ func (a *attempt) begin(c *call) {
 	}
 	a.trace.GotConn, a.trace.WroteHeaders = a.gotConn, a.wroteHeaders
 	a.start = time.Now()
-	c.ep.answers.add(&a.clock, a.start, a.expire)
 	c.current = a
 }
 
@@ -78,13 +78,13 @@ func (a *attempt) expire() {
 // finish gives the place back. It may be called again.
 func (a *attempt) finish() {
 	if a.released.CompareAndSwap(false, true) {
-		a.c.ep.answers.remove(&a.clock)
 		a.c.ep.admission.gate.release()
 	}
 }
 
 func (a *attempt) send(req *http.Request) (*http.Response, error) {
-	out := req.WithContext(httptrace.WithClientTrace(a.ctx, &a.trace))
+	out := &a.out
+	*out = *req.WithContext(httptrace.WithClientTrace(a.ctx, &a.trace))
 	body, err := a.c.open()
 	if err != nil {
 		return nil, err
@@ -96,11 +96,12 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 		out.Header = out.Header.Clone()
 		out.Header.Del(workerIDHeader)
 	}
+	a.c.ep.answers.add(&a.clock, a.start, a.expire)
 	resp, err := a.c.ep.transport.RoundTrip(out)
+	a.c.ep.answers.remove(&a.clock)
 	if err != nil {
 		return nil, err
 	}
-	a.c.ep.answers.remove(&a.clock)
 	a.Elapsed = time.Since(a.start)
 	a.Status = resp.StatusCode
 	a.WorkerID = resp.Header.Get(workerIDHeader)

@@ -39,7 +39,8 @@ type call struct {
 	mayHaveRun bool
 
 	// Room for what nearly every call needs, so that it costs no allocation.
-	request   retryablehttp.Request
+	request   http.Request
+	loop      retryablehttp.Request
 	attempt1  attempt
 	attempts1 [1]Attempt
 }
@@ -72,14 +73,15 @@ func (c *call) Value(key any) any {
 
 func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// do sends a request, whose context is the call, as often as it takes. Any
-// final status is a response; an error means that there is none.
+// do sends a request as often as it takes. Any final status is a response; an
+// error means that there is none.
 func (c *call) do(req *http.Request) (*http.Response, error) {
+	c.request = *req.WithContext(c)
 	c.start = time.Now()
 	c.attempts = c.attempts1[:0]
 	c.ep.counts.calls.Add(1)
-	c.request.Request = req
-	resp, err := c.ep.retry.Do(&c.request)
+	c.loop.Request = &c.request
+	resp, err := c.ep.retry.Do(&c.loop)
 	c.closeOnce()
 	if err != nil || c.last.verdict != Deliver {
 		c.ep.counts.failed.Add(1)

@@ -127,7 +127,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 	_, streams := out.(io.Writer)
 	call.body, call.whole = bytesBody(data), !streams
 	call.apply(req, opts)
-	resp, err := call.do(req.WithContext(call))
+	resp, err := call.do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -155,14 +155,14 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	own, err := call.own(req)
-	if err != nil {
+	own := *req
+	if err := call.own(&own); err != nil {
 		call.end()
 		return nil, err
 	}
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
-	call.apply(own, opts)
-	resp, err := call.do(own)
+	call.apply(&own, opts)
+	resp, err := call.do(&own)
 	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		call.end() // an upgraded connection lives on without a context
 		return resp, err

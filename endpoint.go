@@ -35,7 +35,7 @@ type endpoint struct {
 	first     Classifier
 	observer  Observer
 	logger    *slog.Logger
-	budgets   budgets
+	budgets   *budgets
 	answers   deadlines // of attempts, up to their answers' headers
 	bodies    deadlines // of what is read of an answer within the attempt
 
@@ -172,7 +172,8 @@ func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 
 // budgets are the two accounts that pay for retries.
 type budgets struct {
-	mu      *sync.Mutex
+	spent   atomic.Bool // something was taken from trouble
+	mu      sync.Mutex
 	trouble *budget
 	cold    *budget
 }
@@ -180,14 +181,13 @@ type budgets struct {
 // newBudgets sizes the account for refusals by the backoff itself: it pays for
 // what as many calls as may be in flight send while they all back off, and so
 // bounds what more calls than that can send.
-func newBudgets(inFlight int, p RetryPolicy) budgets {
+func newBudgets(inFlight int, p RetryPolicy) *budgets {
 	n := float64(inFlight)
 	refill := p.BudgetRefill
 	if refill == 0 {
 		refill = time.Duration(float64(p.MaxBackoff) / n)
 	}
-	return budgets{
-		mu:      new(sync.Mutex),
+	return &budgets{
 		trouble: newBudget(float64(p.BudgetSize), refill),
 		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
 	}
@@ -200,6 +200,7 @@ func (b *budgets) take(now time.Time, d *decision) time.Duration {
 	defer b.mu.Unlock()
 	switch {
 	case d.account == trouble:
+		b.spent.Store(true)
 		return b.trouble.take(now)
 	case d.verdict != RetryNow:
 		return b.cold.take(now)
@@ -207,10 +208,16 @@ func (b *budgets) take(now time.Time, d *decision) time.Duration {
 	return 0
 }
 
+// earn puts an answer's share into the account for troubles. Nearly always that
+// is full, and nobody needs the lock.
 func (b *budgets) earn() {
+	if !b.spent.Load() {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trouble.earn(earned)
+	b.spent.Store(b.trouble.tokens < b.trouble.size)
 }
 
 // close stops the timers; the calls have ended.
