@@ -158,21 +158,25 @@ func (c *call) schedule(a *attempt, d *decision, now time.Time) {
 	}
 	c.progress.note(c.ep.policy, a.Observation, d, a.start)
 	delay := c.ep.policy.backoff(c.progress.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
-	delay = c.ep.pilot(delay, a.RetryAfter)
+	delay = max(c.ep.pilot(delay, a.RetryAfter), c.ep.budgets.take(now, d))
 	since := c.progress.troubleSince
 	if since.IsZero() {
 		since = c.ep.patienceFrom(c)
 	}
 	deadline, hasDeadline := c.Deadline()
-	switch {
-	case now.Add(delay).Sub(since) >= c.ep.policy.GiveUp:
-		d.verdict, d.reason = GiveUp, d.reason+"; for too long"
-	case hasDeadline && now.Add(delay).After(deadline), c.Err() != nil:
-		d.verdict, d.reason, d.expired = GiveUp, d.reason+"; the context ends before another attempt", true
-	default:
-		// Asked last, so that nobody pays for a retry that is not made.
+	tooLong := now.Add(delay).Sub(since) >= c.ep.policy.GiveUp
+	tooLate := hasDeadline && now.Add(delay).After(deadline) || c.Err() != nil
+	if !tooLong && !tooLate {
 		c.progress.quick++
-		c.delay = max(delay, c.ep.budgets.take(now, d))
+		c.delay = delay
+		return
+	}
+	c.ep.budgets.back(d)
+	d.verdict, d.expired = GiveUp, tooLate
+	if tooLate {
+		d.reason += "; the context ends before another attempt"
+	} else {
+		d.reason += "; for too long"
 	}
 }
 

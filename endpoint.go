@@ -208,6 +208,18 @@ func (b *budgets) take(now time.Time, d *decision) time.Duration {
 	return 0
 }
 
+// back gives back what was taken for a retry that is not made.
+func (b *budgets) back(d *decision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case d.account == trouble:
+		b.trouble.earn(1)
+	case d.verdict != RetryNow:
+		b.cold.earn(1)
+	}
+}
+
 // earn puts an answer's share into the account for troubles. Nearly always that
 // is full, and nobody needs the lock.
 func (b *budgets) earn() {
