@@ -28,6 +28,10 @@ type multipart struct {
 	id      string // the gateway's name for the upload
 	own     string // ours for the object
 
+	resume *resumable         // nil: it cannot be gone on with
+	there  map[int32]sentPart // what an earlier attempt has left
+	done   *Object            // an earlier attempt has completed it
+
 	mu    sync.Mutex
 	parts map[int32]sentPart
 }
@@ -52,11 +56,15 @@ type pieces func(ctx context.Context, emit func(piece) error) error
 
 // uploadSections stores an input in parts that are read where they are.
 func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, state inputState) (Object, error) {
-	m, err := v.create(ctx, op, key)
+	partSize := partSizeFor(state.size, v.partSize)
+	m, err := v.beginParts(ctx, op, key, in, state.size, partSize)
 	if err != nil {
 		return Object{}, err
 	}
-	plan := slices.Collect(partsOf(state.size, partSizeFor(state.size, v.partSize)))
+	if m.done != nil {
+		return m.finish(ctx, nil)
+	}
+	plan := slices.Collect(partsOf(state.size, partSize))
 	return m.finish(ctx, m.send(ctx, in, len(plan), func(ctx context.Context, emit func(piece) error) error {
 		for _, p := range plan {
 			open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
@@ -218,6 +226,10 @@ func (m *multipart) send(ctx context.Context, in Input, most int, produce pieces
 
 func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 	b := body{in: in, size: p.size, local: true, open: p.open}
+	if s, ok := m.has(ctx, b, p.number); ok {
+		m.keep(p.number, s)
+		return nil
+	}
 	d, etag, err := m.v.sendBody(ctx, m.op, b, func(ctx context.Context, d digest, opt func(*s3.Options)) (*string, *string, error) {
 		out, err := m.v.client.UploadPart(ctx, &s3.UploadPartInput{
 			Bucket:         &m.v.bucket,
@@ -246,18 +258,26 @@ func (m *multipart) keep(number int32, s sentPart) {
 	m.parts[number] = s
 }
 
-// finish completes an upload whose parts are all there, and gives up one that
-// failed.
-func (m *multipart) finish(ctx context.Context, failed error) (Object, error) {
-	if failed == nil {
-		var obj Object
-		if obj, failed = m.complete(ctx); failed == nil {
-			m.v.uploaded(obj.Size)
-			return obj, nil
-		}
+// finish completes an upload whose parts are all there. One that has failed is
+// given up, unless another attempt can go on with it.
+func (m *multipart) finish(ctx context.Context, failed error) (obj Object, err error) {
+	defer m.resume.unclaim()
+	switch err = failed; {
+	case err == nil && m.done != nil:
+		obj = *m.done
+	case err == nil:
+		obj, err = m.complete(ctx)
 	}
-	m.abort(ctx)
-	return Object{}, failed
+	switch {
+	case err != nil && m.resume == nil:
+		m.abort(ctx)
+	case err == nil && m.resume != nil:
+		m.resume.forget()
+	}
+	if err == nil {
+		m.v.uploaded(obj.Size)
+	}
+	return obj, err
 }
 
 // abort tells the gateway to forget the upload, also when the context has

@@ -48,6 +48,7 @@ type config struct {
 	partSize     int64
 	bufferMemory int64
 	checksum     Checksum
+	resumeDir    string
 }
 
 type s3Config struct {
@@ -198,6 +199,20 @@ func WithChecksum(kind Checksum) Option {
 			return refuse("new client", "WithChecksum", "%d is none: want ChecksumMD5 or ChecksumCRC32C", kind)
 		}
 		c.checksum = kind
+		return nil
+	}
+}
+
+// WithResumeDir makes uploads in parts resumable: the folder, made when it is
+// not there, holds a small file for each one that is not finished. When such
+// an upload fails, is cancelled or dies with its process, the parts that the
+// gateway has stay there, and the next upload of as many bytes to the same key,
+// also by another process, sends only the others. What is there is checked by
+// size and by the MD5 of the content: a changed file is sent where it changed.
+// Streams are not resumable. Default "": an upload that fails leaves nothing.
+func WithResumeDir(dir string) Option {
+	return func(c *config) error {
+		c.resumeDir = dir
 		return nil
 	}
 }

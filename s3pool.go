@@ -29,6 +29,7 @@ type volume struct {
 	buffers   *buffers
 	hashing   *gate // checksums at once: more than processors only interleave
 	partSize  int64
+	resume    *resumeDir // nil: uploads are not gone on with
 	checksum  Checksum
 	noCRC32C  atomic.Bool // the store does not confirm it
 	conns     *connCounter
@@ -67,6 +68,9 @@ func newVolume(c *config) *volume {
 	v.transport.WriteBufferSize = copyBuffer
 	if c.s3.url == nil || c.s3.credentials == nil {
 		return v
+	}
+	if c.resumeDir != "" {
+		v.resume = &resumeDir{dir: c.resumeDir, store: c.s3.url.String() + " " + c.s3.bucket, busy: map[string]bool{}}
 	}
 	v.client = s3.New(s3.Options{
 		BaseEndpoint: aws.String(c.s3.url.String()),
