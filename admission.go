@@ -1,86 +1,242 @@
 package runpod
 
 import (
-	"container/list"
-	"context"
+	"math"
 	"sync"
+	"time"
 )
 
-// gate lets at most limit holders in at once. Who waits is let in first come,
-// first served, and stops waiting when its context ends. It is safe for
-// concurrent use; no lock is held while anybody waits.
-type gate struct {
-	mu      sync.Mutex
-	limit   int
-	held    int
-	peak    int
-	waiting list.List // of chan struct{}, closed when its place is given
+// Admission says how a Client chooses the number of requests it has at the
+// endpoint at once.
+type Admission uint8
+
+const (
+	// AdmissionAdaptive, the default, begins at WithMaxInFlight: a cold
+	// endpoint needs all the pressure there is, since it starts workers by what
+	// it sees in flight. It goes below only on evidence: where the balancer
+	// refuses at once, to what it took; where requests wait their 2 minutes in
+	// vain although workers answer, to what these can serve in that time, but
+	// never so low that the autoscaler would want fewer workers. It opens up as
+	// workers answer.
+	AdmissionAdaptive Admission = iota
+	// AdmissionFixed keeps it at WithMaxInFlight.
+	AdmissionFixed
+	// AdmissionOff sets no limit.
+	AdmissionOff
+)
+
+// scalerValue is how many requests in flight ask for one worker: the service's
+// default (Runpod docs). A larger one cannot be seen from here.
+const scalerValue = 4
+
+// window is how many requests may be in flight: a pure core, to which the time
+// is told. Two walls bound it. To hold W workers the balancer must see at
+// least scalerValue x W requests. To have none of them refused it may see at
+// most those that W workers serve within the balancer's wait, which is what
+// they have served within the last such time. Where the walls cross the first
+// one holds: a refused request can be sent again, a worker that was never
+// started serves nobody.
+type window struct {
+	asked int           // what the caller allows
+	wait  time.Duration // the balancer's
+	probe time.Duration // the shortest time between two probes, MaxBackoff/20
+	limit int
+
+	buckets [buckets]int // answers by workers, in time slices of wait/buckets
+	slice   int64        // the current one
+	served  int          // answers in all slices: within the last wait
+	since   time.Time    // when a worker first answered; zero: none has
+	workers map[string]time.Time
+	grown   time.Time // when a worker was last seen for the first time
+	tight   bool      // the balancer refuses at once: the limit is what it takes
+	misses  int       // probes in a row that were refused
+	most    int       // workers there were when requests were first held back; 0: none are
+	starved bool      // holding back has cost workers: not again
 }
 
-func newGate(limit int) *gate { return &gate{limit: limit} }
+const buckets = 24
 
-// acquire takes a place, or fails with the context's cause.
-func (g *gate) acquire(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	g.mu.Lock()
-	if g.held < g.limit && g.waiting.Len() == 0 {
-		g.take()
-		g.mu.Unlock()
-		return nil
-	}
-	turn := make(chan struct{})
-	place := g.waiting.PushBack(turn)
-	g.mu.Unlock()
+func newWindow(asked int, p RetryPolicy) *window {
+	return &window{asked: asked, limit: asked, wait: p.QueueWait, probe: max(p.MaxBackoff/20, 1), workers: map[string]time.Time{}}
+}
 
-	select {
-	case <-turn:
-		return nil
-	case <-ctx.Done():
-		g.leave(place, turn)
-		return context.Cause(ctx)
+// restart forgets everything: nothing is in flight any more, and the workers
+// may be gone when something is again.
+func (w *window) restart() {
+	clear(w.workers)
+	*w = window{asked: w.asked, limit: w.asked, wait: w.wait, probe: w.probe, slice: w.slice, workers: w.workers}
+}
+
+// answered notes that a worker has answered.
+func (w *window) answered(now time.Time, worker string) {
+	w.turn(now)
+	if w.served == 0 { // the first one, or the first one after a pause
+		w.since, w.most, w.starved = now, 0, false
+	}
+	w.served++
+	w.buckets[w.slice%buckets]++
+	_, known := w.workers[worker]
+	if worker != "" {
+		w.workers[worker] = now
+	}
+	if fresh := worker != "" && !known; fresh {
+		w.grown, w.misses = now, 0
+		w.limit = min(w.limit+1, w.asked)
+	}
+	if w.limit < w.asked && !w.tight {
+		w.limit = min(w.asked, max(w.limit, w.walls(now)))
 	}
 }
 
-// leave ends a wait. A place that was given in the same instant goes on to the
-// next in line.
-func (g *gate) leave(place *list.Element, turn chan struct{}) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	select {
-	case <-turn:
-		g.held--
+// refused notes that the balancer had no worker for a request that waited so
+// long, while inFlight others were with it.
+func (w *window) refused(now time.Time, waited time.Duration, inFlight int) {
+	w.turn(now)
+	switch {
+	case waited < w.wait/2:
+		w.limit = max(1, min(w.limit, inFlight))
+		w.tight = true
+		w.misses++
+	case w.starved, w.served == 0, now.Sub(w.grown) < w.wait:
+		// Cold, or still growing: the pressure stays.
 	default:
-		g.waiting.Remove(place)
-	}
-	g.admit()
-}
-
-// release gives a place back.
-func (g *gate) release() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.held--
-	g.admit()
-}
-
-// admit lets in as many as there is room for. The caller holds the lock.
-func (g *gate) admit() {
-	for g.held < g.limit && g.waiting.Len() > 0 {
-		close(g.waiting.Remove(g.waiting.Front()).(chan struct{}))
-		g.take()
+		w.tight = false
+		w.limit = max(1, min(w.limit, w.walls(now)))
+		w.most = max(w.most, len(w.workers))
 	}
 }
 
-func (g *gate) take() {
-	g.held++
-	g.peak = max(g.peak, g.held)
+// probed lets one more in, to learn whether it is taken, and says after which
+// time the next may follow.
+func (w *window) probed() time.Duration {
+	w.limit = min(w.limit+1, w.asked)
+	return w.pause()
 }
 
-// counts gives the places held, the most ever held, and who waits.
-func (g *gate) counts() (held, peak, waiting int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.held, g.peak, g.waiting.Len()
+// pause is the time between two probes: the longer, the more in a row were
+// refused.
+func (w *window) pause() time.Duration { return w.probe << min(w.misses, 5) }
+
+// walls is the higher of the two walls. Where workers have gone since requests
+// are held back, the scaler value is above its default, and all that was asked
+// for is needed to keep them.
+func (w *window) walls(now time.Time) int {
+	for id, at := range w.workers {
+		if now.Sub(at) > w.wait {
+			delete(w.workers, id)
+		}
+	}
+	if len(w.workers) < w.most {
+		w.starved = true
+		return w.asked
+	}
+	workers := max(1, len(w.workers))
+	pressure := scalerValue * (workers + 1)
+	// Since the first answer there may not have been a whole wait yet.
+	age := max(now.Sub(w.since), w.wait/buckets)
+	patience := workers + int(float64(w.served)*float64(w.wait)/float64(min(age, w.wait)))
+	return max(pressure, patience)
+}
+
+// turn moves on to the time slice of now.
+func (w *window) turn(now time.Time) {
+	slice := now.UnixNano() / int64(max(w.wait/buckets, 1))
+	for i := max(w.slice+1, slice-buckets+1); i <= slice; i++ {
+		w.served -= w.buckets[i%buckets]
+		w.buckets[i%buckets] = 0
+	}
+	w.slice = max(w.slice, slice)
+}
+
+// admission is the window at work: it sets the limit of a gate, and probes
+// while somebody waits. It is safe for concurrent use.
+type admission struct {
+	gate *gate
+	mode Admission
+
+	mu     sync.Mutex
+	window *window
+	told   int         // the limit that the gate has
+	timer  *time.Timer // the next probe; nil: none is due
+	closed bool
+}
+
+func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
+	a := &admission{mode: mode, gate: newGate(asked), told: asked, window: newWindow(asked, p)}
+	if mode == AdmissionOff {
+		a.gate.setLimit(math.MaxInt)
+	}
+	return a
+}
+
+// observe takes in what an attempt has shown about the endpoint. An attempt has
+// its place until its answer is read: holds says that this one still does.
+func (a *admission) observe(s Observation, d decision, now time.Time, holds bool) {
+	if a.mode != AdmissionAdaptive {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case d.account == cold:
+		held, _, _ := a.gate.counts()
+		if holds {
+			held--
+		}
+		a.window.refused(now, s.Elapsed, held)
+	case s.WorkerID != "" || d.verdict == Deliver:
+		a.window.answered(now, s.WorkerID)
+		if held, _, waiting := a.gate.counts(); held == 0 && waiting == 0 && a.window.limit < a.window.asked {
+			a.window.restart()
+		}
+	}
+	a.adjust()
+	a.schedule(a.window.pause())
+}
+
+// adjust tells the gate what the window says. The caller holds the lock.
+func (a *admission) adjust() {
+	if a.window.limit != a.told {
+		a.told = a.window.limit
+		a.gate.setLimit(a.told)
+	}
+}
+
+// schedule has a probe made after d, where the limit keeps requests back. The
+// caller holds the lock.
+func (a *admission) schedule(d time.Duration) {
+	if a.timer != nil || a.closed || a.window.limit >= a.window.asked {
+		return
+	}
+	a.timer = time.AfterFunc(d, a.probe)
+}
+
+func (a *admission) probe() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.timer = nil
+	held, _, waiting := a.gate.counts()
+	switch {
+	case a.closed:
+		return
+	case held == 0 && waiting == 0:
+		a.window.restart()
+		a.adjust()
+		return
+	case waiting == 0: // nobody to probe with
+		a.schedule(a.window.pause())
+		return
+	}
+	next := a.window.probed()
+	a.adjust()
+	a.schedule(next)
+}
+
+func (a *admission) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }

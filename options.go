@@ -39,6 +39,9 @@ type config struct {
 	s3          s3Config
 	s3Conns     int
 	maxInFlight int
+	admission   Admission
+	classifier  Classifier
+	observer    Observer
 	limiter     *rate.Limiter
 	policy      RetryPolicy
 	logger      *slog.Logger
@@ -226,6 +229,29 @@ func WithMaxInFlight(n int) Option {
 	return count("WithMaxInFlight", n, func(c *config) { c.maxInFlight = n })
 }
 
+// WithAdmission sets how the number of requests in flight is chosen, below
+// [WithMaxInFlight]. Default: [AdmissionAdaptive].
+func WithAdmission(a Admission) Option {
+	return func(c *config) error {
+		if a > AdmissionOff {
+			return refuse("new client", "WithAdmission", "there is no admission %d", a)
+		}
+		c.admission = a
+		return nil
+	}
+}
+
+// WithClassifier puts a function before the table by which attempts are
+// judged. Default: none.
+func WithClassifier(f Classifier) Option {
+	return func(c *config) error { c.classifier = f; return nil }
+}
+
+// WithObserver has every attempt reported. Default: nobody is told.
+func WithObserver(o Observer) Option {
+	return func(c *config) error { c.observer = o; return nil }
+}
+
 func count(field string, n int, set func(*config)) Option {
 	return func(c *config) error {
 		if n < 0 {
@@ -401,14 +427,17 @@ func (c *config) fromEnvironment(env func(string) string) error {
 
 // missingForCalls and missingForS3 name what must be set before the methods
 // that need it can work; nil when nothing is missing.
-func (c *config) missingForCalls(op string) error {
+func (c *config) missingForCalls(method, path string) error {
+	if c.endpoint != nil && c.apiKey != "" {
+		return nil
+	}
+	op := operationName(method, path)
 	switch {
 	case c.endpoint == nil:
 		return refuse(op, "endpoint", "it is not set: use WithEndpoint, or RUNPOD_ENDPOINT_ID")
-	case c.apiKey == "":
+	default:
 		return refuse(op, "API key", "it is not set: use WithAPIKey, or RUNPOD_API_KEY")
 	}
-	return nil
 }
 
 func (c *config) missingForS3(op string) error {

@@ -1,0 +1,91 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestGateIsFirstComeFirstServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		if err := g.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				if err := g.acquire(t.Context()); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				g.release()
+			})
+			synctest.Wait() // i waits in line before i+1 comes
+		}
+		if held, _, waiting := g.counts(); held != 1 || waiting != 5 {
+			t.Fatalf("held %d, waiting %d", held, waiting)
+		}
+		g.release()
+		wg.Wait()
+		for i, got := range order {
+			if got != i {
+				t.Fatalf("served in the order %v", order)
+			}
+		}
+		if held, peak, waiting := g.counts(); held != 0 || peak != 1 || waiting != 0 {
+			t.Errorf("held %d, peak %d, waiting %d at the end", held, peak, waiting)
+		}
+	})
+}
+
+func TestGateWaitEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		g.acquire(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := g.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+		if _, _, waiting := g.counts(); waiting != 0 {
+			t.Errorf("%d still wait", waiting)
+		}
+		g.release()
+		if err := g.acquire(t.Context()); err != nil {
+			t.Errorf("the place was lost: %v", err)
+		}
+		if err := g.acquire(ctx); err == nil {
+			t.Error("an ended context got a place")
+		}
+	})
+}
+
+// A context that ends in the instant its place is given must not lose it.
+func TestGateLosesNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(2)
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*time.Second)
+				defer cancel()
+				if g.acquire(ctx) == nil {
+					time.Sleep(time.Second) // virtual: releases fall on the others' deadlines
+					g.release()
+				}
+			})
+		}
+		wg.Wait()
+		if held, peak, waiting := g.counts(); held != 0 || waiting != 0 || peak > 2 {
+			t.Errorf("held %d, peak %d, waiting %d", held, peak, waiting)
+		}
+	})
+}
