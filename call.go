@@ -39,7 +39,8 @@ type call struct {
 	mayHaveRun bool
 
 	// Room for what nearly every call needs, so that it costs no allocation.
-	request   retryablehttp.Request
+	request   http.Request
+	loop      retryablehttp.Request
 	attempt1  attempt
 	attempts1 [1]Attempt
 }
@@ -72,14 +73,15 @@ func (c *call) Value(key any) any {
 
 func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// do sends a request, whose context is the call, as often as it takes. Any
-// final status is a response; an error means that there is none.
+// do sends a request as often as it takes. Any final status is a response; an
+// error means that there is none.
 func (c *call) do(req *http.Request) (*http.Response, error) {
+	c.request = *req.WithContext(c)
 	c.start = time.Now()
 	c.attempts = c.attempts1[:0]
 	c.ep.counts.calls.Add(1)
-	c.request.Request = req
-	resp, err := c.ep.retry.Do(&c.request)
+	c.loop.Request = &c.request
+	resp, err := c.ep.retry.Do(&c.loop)
 	c.closeOnce()
 	if err != nil || c.last.verdict != Deliver {
 		c.ep.counts.failed.Add(1)
@@ -129,8 +131,9 @@ func (c *call) judge(err error) bool {
 	if o.Err != nil && c.Err() != nil {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
-	c.ep.note(o, d)
-	c.schedule(a, &d)
+	now := time.Now()
+	c.ep.note(o, d, now, !a.released.Load())
+	c.schedule(a, &d, now)
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
 	c.unpinned = c.unpinned || d.verdict == DropPin
 	c.last, c.answer = d, o
@@ -148,29 +151,32 @@ func (c *call) judge(err error) bool {
 
 // schedule draws the delay before the next attempt, or gives up where none
 // would help any more.
-func (c *call) schedule(a *attempt, d *decision) {
+func (c *call) schedule(a *attempt, d *decision, now time.Time) {
 	c.delay = 0
 	if !d.verdict.retries() {
 		return
 	}
-	now := time.Now()
 	c.progress.note(c.ep.policy, a.Observation, d, a.start)
 	delay := c.ep.policy.backoff(c.progress.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
-	delay = c.ep.pilot(delay, a.RetryAfter)
+	delay = max(c.ep.pilot(delay, a.RetryAfter), c.ep.budgets.take(now, d))
 	since := c.progress.troubleSince
 	if since.IsZero() {
 		since = c.ep.patienceFrom(c)
 	}
 	deadline, hasDeadline := c.Deadline()
-	switch {
-	case now.Add(delay).Sub(since) >= c.ep.policy.GiveUp:
-		d.verdict, d.reason = GiveUp, d.reason+"; for too long"
-	case hasDeadline && now.Add(delay).After(deadline), c.Err() != nil:
-		d.verdict, d.reason, d.expired = GiveUp, d.reason+"; the context ends before another attempt", true
-	default:
-		// Asked last, so that nobody pays for a retry that is not made.
+	tooLong := now.Add(delay).Sub(since) >= c.ep.policy.GiveUp
+	tooLate := hasDeadline && now.Add(delay).After(deadline) || c.Err() != nil
+	if !tooLong && !tooLate {
 		c.progress.quick++
-		c.delay = max(delay, c.ep.budgets.take(now, d))
+		c.delay = delay
+		return
+	}
+	c.ep.budgets.back(d)
+	d.verdict, d.expired = GiveUp, tooLate
+	if tooLate {
+		d.reason += "; the context ends before another attempt"
+	} else {
+		d.reason += "; for too long"
 	}
 }
 

@@ -29,7 +29,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), readiness: newReadiness()}, nil
+	return &Client{config: cfg, life: new(lifetime), volume: newVolume(cfg), ep: newEndpoint(cfg), readiness: newReadiness()}, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -129,7 +129,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 	_, streams := out.(io.Writer)
 	call.body, call.whole = bytesBody(data), !streams
 	call.apply(req, opts)
-	resp, err := call.do(req.WithContext(call))
+	resp, err := call.do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +157,14 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	own, err := call.own(req)
-	if err != nil {
+	own := *req
+	if err := call.own(&own); err != nil {
 		call.end()
 		return nil, err
 	}
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
-	call.apply(own, opts)
-	resp, err := call.do(own)
+	call.apply(&own, opts)
+	resp, err := call.do(&own)
 	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		call.end() // an upgraded connection lives on without a context
 		return resp, err
@@ -195,9 +195,8 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 // with ErrClosed too. Closing again does nothing. The error is always nil.
 func (c *Client) Close() error {
 	c.life.close()
-	c.ep.admission.close()
 	c.volume.transport.CloseIdleConnections()
-	c.ep.transport.CloseIdleConnections()
+	c.ep.close()
 	return nil
 }
 

@@ -74,16 +74,33 @@
 //
 // # Uploads and downloads
 //
-// Every upload carries the MD5 of its content, taken before anything is sent:
-// the gateway stores what matches and refuses the rest. Downloads are held
-// against the object's length and go on by Range after a break. The S3
-// gateway's errors are retried too: its 5xx and lost connections up to 10
-// attempts in a row (Runpod docs), its 403s, which good keys get under
+// Objects above 64 MiB go in parts ([WithPartSize]), of which each is sent, and
+// sent again, by itself. All parts and objects of all goroutines draw on the
+// one pool, fairly: a free connection goes to the caller who holds the fewest.
+// While the gateway refuses (403, 503, lost connections) the pool narrows, and
+// it widens again while things go well. Files are read where they are; what
+// can only be read once goes through buffers of bounded size
+// ([WithBufferMemory]).
+//
+// No body travels unprotected. Each carries a checksum of its own, taken
+// before anything is sent (Content-MD5, or see [WithChecksum]), by which the
+// store refuses what arrived damaged or cut short; an answer's ETag is compared
+// where it is an MD5, and so is that of an object made of parts. Over https,
+// TLS protects the bytes on the way besides; over http the checksum alone does.
+// The signature covers the headers, the checksum among them, not the body.
+//
+// The end of an upload in parts may succeed although the answer says otherwise
+// (Runpod docs). Then the object is looked at, its size, its ETag and an id of
+// its own in its metadata, before anything is done again or counts as failed.
+//
+// Downloads are held against the object's length and go on by Range after a
+// break. The S3 gateway's errors are retried too: its 5xx and lost connections
+// up to 10 attempts in a row (Runpod docs), its 403s, which good keys get under
 // concurrency, up to 4.
 //
 // # Limits
 //
 // The service takes 30 MB a request and an answer, 2 minutes of waiting for a
-// worker and 5.5 minutes of processing (Runpod docs). An upload may have up to
-// 500 MB. Sizes are in bytes, times are [time.Duration].
+// worker and 5.5 minutes of processing (Runpod docs). An object may have up to
+// 4 TB. Sizes are in bytes, times are [time.Duration].
 package runpod

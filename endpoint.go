@@ -35,7 +35,9 @@ type endpoint struct {
 	first     Classifier
 	observer  Observer
 	logger    *slog.Logger
-	budgets   budgets
+	budgets   *budgets
+	answers   deadlines // of attempts, up to their answers' headers
+	bodies    deadlines // of what is read of an answer within the attempt
 
 	idsSeen    atomic.Bool  // workers here name themselves
 	lastAnswer atomic.Int64 // when a worker last answered any call, in Unix nanoseconds
@@ -62,6 +64,7 @@ func newEndpoint(c *config) *endpoint {
 		logger:   c.logger,
 	}
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
+	ep.answers.limit, ep.bodies.limit = c.policy.attemptLimit(), c.policy.ProcessingLimit
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
 	ep.transport = c.cloneTransport(ep.conns)
 	ep.transport.MaxIdleConns = c.maxInFlight
@@ -149,27 +152,28 @@ func (ep *endpoint) patienceFrom(c *call) time.Time {
 }
 
 // note keeps what an attempt says about the endpoint.
-func (ep *endpoint) note(o Observation, d decision) {
+func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 	if o.WorkerID != "" && !ep.idsSeen.Load() {
 		ep.idsSeen.Store(true)
 	}
 	switch {
 	case d.account == cold:
-		ep.refused.Store(time.Now().UnixNano())
+		ep.refused.Store(now.UnixNano())
 		ep.counts.cold.Add(1)
 	case o.WorkerID != "" || d.verdict == Deliver:
-		ep.lastAnswer.Store(time.Now().UnixNano())
+		ep.lastAnswer.Store(now.UnixNano())
 		ep.budgets.earn()
 	}
 	if d.account == trouble && d.verdict.retries() {
 		ep.counts.trouble.Add(1)
 	}
-	ep.admission.observe(o, d)
+	ep.admission.observe(o, d, now, holds)
 }
 
 // budgets are the two accounts that pay for retries.
 type budgets struct {
-	mu      *sync.Mutex
+	spent   atomic.Bool // something was taken from trouble
+	mu      sync.Mutex
 	trouble *budget
 	cold    *budget
 }
@@ -177,11 +181,14 @@ type budgets struct {
 // newBudgets sizes the account for refusals by the backoff itself: it pays for
 // what as many calls as may be in flight send while they all back off, and so
 // bounds what more calls than that can send.
-func newBudgets(inFlight int, p RetryPolicy) budgets {
+func newBudgets(inFlight int, p RetryPolicy) *budgets {
 	n := float64(inFlight)
-	return budgets{
-		mu:      new(sync.Mutex),
-		trouble: newBudget(float64(p.BudgetSize), p.BudgetRefill),
+	refill := p.BudgetRefill
+	if refill == 0 {
+		refill = time.Duration(float64(p.MaxBackoff) / n)
+	}
+	return &budgets{
+		trouble: newBudget(float64(p.BudgetSize), refill),
 		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
 	}
 }
@@ -193,6 +200,7 @@ func (b *budgets) take(now time.Time, d *decision) time.Duration {
 	defer b.mu.Unlock()
 	switch {
 	case d.account == trouble:
+		b.spent.Store(true)
 		return b.trouble.take(now)
 	case d.verdict != RetryNow:
 		return b.cold.take(now)
@@ -200,8 +208,34 @@ func (b *budgets) take(now time.Time, d *decision) time.Duration {
 	return 0
 }
 
+// back gives back what was taken for a retry that is not made.
+func (b *budgets) back(d *decision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case d.account == trouble:
+		b.trouble.earn(1)
+	case d.verdict != RetryNow:
+		b.cold.earn(1)
+	}
+}
+
+// earn puts an answer's share into the account for troubles. Nearly always that
+// is full, and nobody needs the lock.
 func (b *budgets) earn() {
+	if !b.spent.Load() {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trouble.earn(earned)
+	b.spent.Store(b.trouble.tokens < b.trouble.size)
+}
+
+// close stops the timers; the calls have ended.
+func (ep *endpoint) close() {
+	ep.admission.close()
+	ep.answers.close()
+	ep.bodies.close()
+	ep.transport.CloseIdleConnections()
 }

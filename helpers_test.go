@@ -18,6 +18,9 @@ import (
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
+// raceDetector is whether this test was built with it.
+var raceDetector bool
+
 // inBubble runs a test in virtual time against a simulated service, with a
 // Client of its own. A goroutine that outlives the two fails the test: the
 // bubble waits for every one it has started.

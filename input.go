@@ -3,7 +3,6 @@ package runpod
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -11,16 +10,29 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // Input is something to upload: [File], [Bytes] or [Reader] make one. It is a
-// value that may be copied and used by several jobs at once; it is opened anew
-// for every attempt.
+// value that may be copied and used by several jobs at once.
 type Input struct {
 	name string
-	size int64 // -1: found out by reading
+	size int64 // -1: see state, and without one found out by reading
 	open func(context.Context) (io.ReadCloser, error)
-	stat func() error // what must hold before any traffic; nil: nothing
+	// at opens a section of it; nil: it can be read from the beginning only.
+	at func(ctx context.Context, offset, size int64) (io.ReadCloser, error)
+	// state tells what it is now, and refuses what cannot be uploaded; nil:
+	// there is nothing to ask.
+	state func() (inputState, error)
+	// local says that reading it costs processor time, not waiting.
+	local bool
+}
+
+// inputState is what a file system tells of an input: one that differs before
+// and after an upload was changed meanwhile.
+type inputState struct {
+	size     int64
+	modified time.Time
 }
 
 // File is the file at path. It must be a regular file that does not change
@@ -31,14 +43,31 @@ func File(path string) Input {
 		name: filepath.Base(path),
 		size: -1,
 		open: func(context.Context) (io.ReadCloser, error) { return os.Open(path) },
-		stat: func() error {
-			info, err := os.Stat(path)
-			if err == nil && !info.Mode().IsRegular() {
-				err = fmt.Errorf("%s is not a regular file", path)
+		at: func(_ context.Context, offset, size int64) (io.ReadCloser, error) {
+			f, err := os.Open(path)
+			if err != nil {
+				return nil, err
 			}
-			return err
+			return &section{io.NewSectionReader(f, offset, size), f}, nil
 		},
+		state: func() (inputState, error) {
+			info, err := os.Stat(path)
+			if err != nil {
+				return inputState{}, err
+			}
+			if !info.Mode().IsRegular() {
+				return inputState{}, fmt.Errorf("%s is not a regular file", path)
+			}
+			return inputState{info.Size(), info.ModTime()}, nil
+		},
+		local: true,
 	}
+}
+
+// section is a part of something that is open.
+type section struct {
+	io.Reader
+	io.Closer
 }
 
 // Bytes is b itself, which must not be changed while it is uploaded. The name
@@ -48,13 +77,22 @@ func Bytes(name string, b []byte) Input {
 		name: name,
 		size: int64(len(b)),
 		open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil },
+		at: func(_ context.Context, offset, size int64) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(b[offset : offset+size])), nil
+		},
+		local: true,
 	}
 }
 
 // Reader is whatever open gives: size bytes, or an unknown number when size is
-// -1. It is opened once to take the checksum and once more for every attempt,
-// each time from the beginning and with the same content; the context is the
-// upload's.
+// -1; the context is the upload's.
+//
+// Of known size, up to the size of a part (see [WithPartSize]), it is opened
+// once to take the checksum and once more for every attempt, each time from
+// the beginning and with the same content. Otherwise it is opened once, and
+// read into buffers that are sent from there: see [WithBufferMemory]. Where
+// what it opens can seek (io.Seeker), a large one of known size is not
+// buffered but opened anew for each part.
 func Reader(name string, size int64, open func(context.Context) (io.ReadCloser, error)) Input {
 	return Input{name: name, size: size, open: open}
 }
@@ -66,40 +104,56 @@ func (in Input) check() error {
 		return errors.New("it is empty: make one with File, Bytes or Reader")
 	case in.size < -1:
 		return fmt.Errorf("size %d: want the number of bytes, or -1 for unknown", in.size)
-	case in.stat != nil:
-		return in.stat()
 	}
-	return nil
+	_, err := in.current()
+	return err
+}
+
+// current is what the input is now; its size is -1 when only reading tells.
+func (in Input) current() (inputState, error) {
+	if in.state != nil {
+		return in.state()
+	}
+	return inputState{size: in.size}, nil
+}
+
+// seekable gives the input a way to open a section of it, if what it opens can
+// seek.
+func (in Input) seekable(ctx context.Context) (Input, error) {
+	if in.at != nil {
+		return in, nil
+	}
+	r, err := in.open(ctx)
+	if err != nil {
+		return in, err
+	}
+	defer r.Close()
+	if _, ok := r.(io.Seeker); ok {
+		in.at = in.seekTo
+	}
+	return in, nil
+}
+
+func (in Input) seekTo(ctx context.Context, offset, size int64) (io.ReadCloser, error) {
+	r, err := in.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seeker, ok := r.(io.Seeker)
+	if !ok {
+		err = errors.New("it could seek, and cannot any more")
+	} else {
+		_, err = seeker.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return &section{io.LimitReader(r, size), r}, nil
 }
 
 // baseName is the last element of the input's name, for the key made up for it.
 func (in Input) baseName() string { return path.Base(filepath.ToSlash(in.name)) }
-
-// digest is what is known of an input's content before it is sent.
-type digest struct {
-	size int64
-	md5  [md5.Size]byte
-}
-
-// digest reads the input once, start to end.
-func (in Input) digest(ctx context.Context) (digest, error) {
-	r, err := in.open(ctx)
-	if err != nil {
-		return digest{}, err
-	}
-	defer r.Close()
-	h := md5.New()
-	n, err := copyContext(ctx, h, r)
-	if err != nil {
-		return digest{}, err
-	}
-	if in.size >= 0 && n != in.size {
-		return digest{}, fmt.Errorf("it has %d bytes, not %d as was said", n, in.size)
-	}
-	d := digest{size: n}
-	h.Sum(d.md5[:0])
-	return d, nil
-}
 
 const copyBuffer = 64 << 10
 

@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -47,6 +48,11 @@ type config struct {
 	transport   *http.Transport
 	dial        func(ctx context.Context, network, addr string) (net.Conn, error)
 	control     ControlPlane
+
+	partSize     int64
+	bufferMemory int64
+	checksum     Checksum
+	resumeDir    string
 }
 
 type s3Config struct {
@@ -156,6 +162,63 @@ func WithS3CredentialsProvider(p aws.CredentialsProvider) Option {
 // default.
 func WithS3Conns(n int) Option {
 	return count("WithS3Conns", n, func(c *config) { c.s3Conns = n })
+}
+
+// WithPartSize sets, in bytes, above which size an object is uploaded, or
+// downloaded to a file, in parts, and how large the parts are at most. Default
+// 64 MiB: parts of 50 to 64 MB are what people converge on with Runpod's
+// gateway, which documents 500 MB but was seen to refuse some above 128 MB.
+// From 5 MiB, S3's smallest part, to 500 MB. An object that would have more
+// than 10,000 parts has larger ones. 0 means the default.
+func WithPartSize(bytes int64) Option {
+	return func(c *config) error {
+		if bytes != 0 && (bytes < minPartSize || bytes > maxPartSize) {
+			return refuse("new client", "WithPartSize", "%d: want %d to %d bytes", bytes, minPartSize, maxPartSize)
+		}
+		c.partSize = cmp.Or(bytes, defaultPartSize)
+		return nil
+	}
+}
+
+// WithBufferMemory sets how many bytes of memory all uploads of the Client
+// share for inputs that can only be read from the beginning, once: those of
+// [Reader] whose size is unknown or above a part's. Who finds none free waits.
+// Files and bytes need none. Default 64 MiB, which keeps 8 parts of 8 MiB on
+// their way; the least is 8 MiB. 0 means the default.
+func WithBufferMemory(bytes int64) Option {
+	return func(c *config) error {
+		if bytes != 0 && bytes < bufferBlock {
+			return refuse("new client", "WithBufferMemory", "%d: want at least %d bytes", bytes, bufferBlock)
+		}
+		c.bufferMemory = cmp.Or(bytes, defaultBufferMemory)
+		return nil
+	}
+}
+
+// WithChecksum sets which checksum the bodies of uploads carry. Default
+// [ChecksumMD5].
+func WithChecksum(kind Checksum) Option {
+	return func(c *config) error {
+		if kind != ChecksumMD5 && kind != ChecksumCRC32C {
+			return refuse("new client", "WithChecksum", "%d is none: want ChecksumMD5 or ChecksumCRC32C", kind)
+		}
+		c.checksum = kind
+		return nil
+	}
+}
+
+// WithResumeDir makes uploads in parts resumable: the folder, made when it is
+// not there, holds a small file for each one that is not finished. When such
+// an upload fails, is cancelled or dies with its process, the parts that the
+// gateway has stay there, and the next upload of as many bytes to the same key,
+// also by another process, sends only the others. What is there is checked by
+// size and by the MD5 of the content: a changed file is sent where it changed.
+// Streams are not resumable. Default "": an upload that fails leaves nothing.
+func WithResumeDir(dir string) Option {
+	return func(c *config) error {
+		c.resumeDir = dir
+		return nil
+	}
 }
 
 // WithMaxInFlight sets how many requests the Client has at the endpoint at
@@ -291,6 +354,9 @@ func newConfig(opts []Option) (*config, error) {
 		maxInFlight: defaultMaxInFlight,
 		policy:      DefaultRetryPolicy(),
 		logger:      slog.New(slog.DiscardHandler),
+
+		partSize:     defaultPartSize,
+		bufferMemory: defaultBufferMemory,
 	}
 	for i, opt := range opts {
 		if opt == nil {

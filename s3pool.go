@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,13 @@ type volume struct {
 	client    *s3.Client
 	bucket    string
 	transport *http.Transport
-	places    *gate
+	places    *places
+	buffers   *buffers
+	hashing   *gate // checksums at once: more than processors only interleave
+	partSize  int64
+	resume    *resumeDir // nil: uploads are not gone on with
+	checksum  Checksum
+	noCRC32C  atomic.Bool // the store does not confirm it
 	conns     *connCounter
 	policy    RetryPolicy
 	logger    *slog.Logger
@@ -39,12 +46,16 @@ type transferCounts struct {
 
 func newVolume(c *config) *volume {
 	v := &volume{
-		bucket:  c.s3.bucket,
-		places:  newGate(c.s3Conns),
-		conns:   &connCounter{},
-		policy:  c.policy,
-		logger:  c.logger,
-		secrets: c.secrets(),
+		bucket:   c.s3.bucket,
+		places:   newPlaces(c.s3Conns),
+		buffers:  newBuffers(c.bufferMemory, bufferBlock),
+		hashing:  newGate(runtime.GOMAXPROCS(0)),
+		partSize: c.partSize,
+		checksum: c.checksum,
+		conns:    &connCounter{},
+		policy:   c.policy,
+		logger:   c.logger,
+		secrets:  c.secrets(),
 	}
 	v.transport = c.cloneTransport(v.conns)
 	// The gate bounds attempts, this bounds connections: a place may be free a
@@ -58,6 +69,9 @@ func newVolume(c *config) *volume {
 	if c.s3.url == nil || c.s3.credentials == nil {
 		return v
 	}
+	if c.resumeDir != "" {
+		v.resume = &resumeDir{dir: c.resumeDir, store: c.s3.url.String() + " " + c.s3.bucket, busy: map[string]bool{}}
+	}
 	v.client = s3.New(s3.Options{
 		BaseEndpoint: aws.String(c.s3.url.String()),
 		Region:       c.s3.region,
@@ -66,10 +80,13 @@ func newVolume(c *config) *volume {
 		HTTPClient:   v,
 		APIOptions: []func(*middleware.Stack) error{
 			v.addPlaces,
-			// Bodies carry a Content-MD5 of their own: hashing them once more
-			// for the signature would cost more than sending them.
+			// Bodies carry a checksum of their own: hashing them once more for
+			// the signature would cost more than sending them.
 			unsignedPayload,
 		},
+		// Asking before sending costs a round trip: below a few MB more than
+		// it could save.
+		ContinueHeaderThresholdBytes:              8 << 20,
 		RequestChecksumCalculation:                aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation:                aws.ResponseChecksumValidationWhenRequired,
 		DisableLogOutputChecksumValidationSkipped: true,
@@ -96,15 +113,19 @@ func (v *volume) addPlaces(stack *middleware.Stack) error {
 func (v *volume) inPlace(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 	middleware.FinalizeOutput, middleware.Metadata, error,
 ) {
-	if err := v.places.acquire(ctx); err != nil {
+	c := callerFrom(ctx)
+	turn, err := v.places.acquire(ctx, c)
+	if err != nil {
 		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 	}
+	transferFrom(ctx).turn = turn
+	release := sync.OnceFunc(func() { v.places.release(c) })
 	out, metadata, err := next.HandleFinalize(ctx, in)
 	if get, ok := out.Result.(*s3.GetObjectOutput); ok && err == nil {
-		get.Body = &placedBody{ReadCloser: get.Body, release: sync.OnceFunc(v.places.release)}
+		get.Body = &placedBody{ReadCloser: get.Body, release: release}
 		return out, metadata, nil
 	}
-	v.places.release()
+	release()
 	return out, metadata, err
 }
 
@@ -126,7 +147,7 @@ var errStalled = errors.New("no byte moved for too long")
 func (v *volume) Do(req *http.Request) (*http.Response, error) {
 	t := transferFrom(req.Context())
 	ctx, cancel := context.WithCancelCause(req.Context())
-	w := &watchdog{limit: v.policy.Stall}
+	w := &watchdog{limit: t.stall}
 	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
 	stop := func() { w.timer.Stop(); cancel(nil) }
 
@@ -134,6 +155,7 @@ func (v *volume) Do(req *http.Request) (*http.Response, error) {
 	start := time.Now()
 	resp, err := v.send(ctx, t, w, req)
 	t.record(start, resp, err)
+	v.adapt(t, resp, err)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errStalled) {
 			err = errStalled
@@ -144,6 +166,20 @@ func (v *volume) Do(req *http.Request) (*http.Response, error) {
 	fixLastModified(resp.Header)
 	resp.Body = &watchedBody{body: resp.Body, dog: w, ctx: ctx, stop: stop}
 	return resp, nil
+}
+
+// adapt lets the pool know how an attempt went.
+func (v *volume) adapt(t *transfer, resp *http.Response, err error) {
+	switch {
+	case err != nil && (t.ctx.Err() != nil || t.inputError() != nil):
+	case err != nil:
+		v.places.refused(t.turn)
+	case resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusTooManyRequests,
+		resp.StatusCode == http.StatusServiceUnavailable:
+		v.places.refused(t.turn)
+	case resp.StatusCode < 500:
+		v.places.answered()
+	}
 }
 
 func (v *volume) send(ctx context.Context, t *transfer, w *watchdog, req *http.Request) (*http.Response, error) {

@@ -38,6 +38,10 @@ type transfer struct {
 	failures  int // in a row
 	quick     int // of those, the ones that failed within MaxBackoff
 	forbidden int // 403s
+	turn      turn
+	stall     time.Duration // ends an attempt in which no byte moved for so long
+	careful   bool          // an attempt that may have worked is not repeated
+	doubt     bool          // the last attempt was such a one
 
 	mu    sync.Mutex
 	input error // why the input could not be read
@@ -49,7 +53,7 @@ func transferFrom(ctx context.Context) *transfer { return ctx.Value(transferKey{
 
 // begin makes a transfer and the context that carries it through the SDK.
 func (v *volume) begin(ctx context.Context, op string) (*transfer, context.Context) {
-	t := &transfer{op: op, policy: v.policy, logger: v.logger, secrets: v.secrets}
+	t := &transfer{op: op, policy: v.policy, logger: v.logger, secrets: v.secrets, stall: v.policy.Stall}
 	t.ctx = context.WithValue(ctx, transferKey{}, t)
 	return t, t.ctx
 }
@@ -117,7 +121,14 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 		}
 	}
 	t.log(a)
-	return a.Verdict == RetryBackoff
+	t.doubt = t.careful && a.Verdict == RetryBackoff && mayHaveWorked(a.Status, apiCode(err))
+	return a.Verdict == RetryBackoff && !t.doubt
+}
+
+// mayHaveWorked reports whether the gateway may have done what it was asked
+// for, although it answered with this.
+func mayHaveWorked(status int, code string) bool {
+	return status == 0 || status < 300 || status >= 500 && code != "SlowDown"
 }
 
 // RetryDelay is the delay that IsErrorRetryable has drawn.
@@ -243,6 +254,12 @@ func (t *transfer) fail(err error) error {
 	}
 	t.logger.LogAttrs(t.ctx, slog.LevelWarn, "gave up", slog.String("op", t.op), slog.String("error", e.Error()))
 	return e
+}
+
+// damaged makes the error of something that arrived otherwise than it was sent.
+func (t *transfer) damaged(err error) error {
+	t.last = decision{kind: ErrIntegrity}
+	return t.fail(err)
 }
 
 // plainCause is the heart of an SDK error: the gateway's words, or the

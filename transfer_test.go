@@ -215,7 +215,7 @@ func TestInputThatChanges(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 				opened := 0
-				in := Reader("r", -1, func(context.Context) (io.ReadCloser, error) {
+				in := Reader("r", 6, func(context.Context) (io.ReadCloser, error) {
 					opened++
 					if opened == 1 {
 						return io.NopCloser(strings.NewReader("before")), nil

@@ -2,8 +2,6 @@ package runpod
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,47 +11,148 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// maxPut is the most that PutObject takes (Runpod docs: under 500 MB).
-const maxPut = 500_000_000 - 1
-
-// upload stores an input under key. The MD5 is taken before anything is sent,
-// goes out with every attempt as Content-MD5 (the gateway refuses what does
-// not match, so a body cut short is never stored as whole), and is compared
-// with the ETag that comes back.
+// upload stores an input under key: whole, in parts that are read where they
+// are, or as a stream that is kept in buffers. Whatever goes out carries its
+// checksum, which was taken before: the gateway refuses what does not match,
+// so that a body cut short is never stored as whole.
 func (v *volume) upload(ctx context.Context, op, key string, in Input) (Object, error) {
-	d, err := in.digest(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return Object{}, ended(ctx, op)
-	case err != nil:
-		return Object{}, &Error{Op: op, Field: "Input", Err: fmt.Errorf("reading %s: %w", in.name, err)}
-	case d.size > maxPut:
-		return Object{}, &Error{Op: op, Field: "Input", Kind: ErrTooLarge, Err: fmt.Errorf("%s has %d bytes, at most %d can be stored", in.name, d.size, maxPut)}
+	state, err := in.current()
+	if err != nil {
+		return Object{}, inputError(ctx, op, in, err)
 	}
-	return v.put(ctx, op, key, in, d)
+	if state.size > maxObject {
+		return Object{}, objectTooLarge(op, in, "it has %d bytes, at most %d can be stored", state.size, int64(maxObject))
+	}
+	if ctx = asCaller(ctx); state.size >= 0 && state.size <= v.partSize {
+		return v.uploadWhole(ctx, op, key, in, state.size)
+	}
+	if state.size >= 0 {
+		if in, err = in.seekable(ctx); err != nil {
+			return Object{}, inputError(ctx, op, in, err)
+		}
+	}
+	if in.at != nil {
+		return v.uploadSections(ctx, op, key, in, state)
+	}
+	return v.uploadStream(ctx, op, key, in, state.size)
 }
 
-func (v *volume) put(ctx context.Context, op, key string, in Input, d digest) (Object, error) {
-	t, ctx := v.begin(ctx, op)
-	t.body = in.open
-	out, err := v.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket:        &v.bucket,
-		Key:           &key,
-		Body:          &placeholder{size: d.size},
-		ContentLength: &d.size,
-		ContentMD5:    aws.String(base64.StdEncoding.EncodeToString(d.md5[:])),
-	}, func(o *s3.Options) { o.Retryer = t })
+func (v *volume) uploadWhole(ctx context.Context, op, key string, in Input, size int64) (Object, error) {
+	return v.put(ctx, op, key, body{in: in, size: size, local: in.local, open: in.open})
+}
+
+// body is what one request carries of an input.
+type body struct {
+	in    Input
+	size  int64
+	local bool // reading it costs processor time, not waiting
+	open  func(context.Context) (io.ReadCloser, error)
+}
+
+func (v *volume) put(ctx context.Context, op, key string, b body) (Object, error) {
+	d, etag, err := v.sendBody(ctx, op, b, func(ctx context.Context, d digest, opt func(*s3.Options)) (*string, *string, error) {
+		out, err := v.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket:         &v.bucket,
+			Key:            &key,
+			Body:           &placeholder{size: d.size},
+			ContentLength:  &d.size,
+			ContentMD5:     d.contentMD5(),
+			ChecksumCRC32C: d.crc32c(),
+		}, opt)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.ETag, out.ChecksumCRC32C, nil
+	})
 	if err != nil {
-		return Object{}, t.fail(err)
+		return Object{}, err
 	}
-	obj := Object{Key: key, Size: d.size, ETag: trimETag(out.ETag)}
-	if want := hex.EncodeToString(d.md5[:]); looksLikeMD5(obj.ETag) && !strings.EqualFold(obj.ETag, want) {
-		t.last = decision{kind: ErrIntegrity}
-		return Object{}, t.fail(fmt.Errorf("the gateway stored something else: its ETag is %s, not %s", obj.ETag, want))
+	v.uploaded(d.size)
+	return Object{Key: key, Size: d.size, ETag: etag}, nil
+}
+
+// bodySender makes the request that carries a body, and gives the ETag and the
+// CRC32C of the answer.
+type bodySender func(ctx context.Context, d digest, opt func(*s3.Options)) (etag, crc *string, err error)
+
+// sendBody sends a body with its checksum and holds the answer against it.
+func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySender) (digest, string, error) {
+	for kind := v.checksumNow(); ; kind = ChecksumMD5 {
+		d, err := v.sum(ctx, kind, b)
+		if err != nil {
+			return d, "", inputError(ctx, op, b.in, err)
+		}
+		t, ctx := v.begin(ctx, op)
+		t.body = b.open
+		tag, crc, err := send(ctx, d, func(o *s3.Options) { o.Retryer = t })
+		if err != nil {
+			return d, "", t.fail(err)
+		}
+		etag := trimETag(tag)
+		if kind == ChecksumCRC32C && crc == nil {
+			v.noCRC32C.Store(true)
+			if v.isMD5Of(ctx, b, etag) {
+				return d, etag, nil
+			}
+			continue
+		}
+		if err := d.check(etag, crc); err != nil {
+			return d, "", t.damaged(err)
+		}
+		return d, etag, nil
 	}
+}
+
+// checksumNow is the checksum to send. A store that does not repeat a CRC32C
+// has not said that it checks it: from then on it gets MD5s.
+func (v *volume) checksumNow() Checksum {
+	if v.noCRC32C.Load() {
+		return ChecksumMD5
+	}
+	return v.checksum
+}
+
+// sum takes the checksum of a body. Bodies at hand wait for a processor, so
+// that the first ones are ready to be sent while the others are summed up.
+func (v *volume) sum(ctx context.Context, kind Checksum, b body) (digest, error) {
+	if b.local {
+		if err := v.hashing.acquire(ctx); err != nil {
+			return digest{}, err
+		}
+		defer v.hashing.release()
+	}
+	d, err := kind.of(ctx, b.open)
+	if err == nil && d.size != b.size {
+		err = fmt.Errorf("it has %d bytes, not %d as was said", d.size, b.size)
+	}
+	return d, err
+}
+
+func (v *volume) isMD5Of(ctx context.Context, b body, etag string) bool {
+	d, err := v.sum(ctx, ChecksumMD5, b)
+	return err == nil && looksLikeMD5(etag) && d.check(etag, nil) == nil
+}
+
+func (v *volume) uploaded(size int64) {
 	v.done.uploads.Add(1)
-	v.done.bytesUp.Add(d.size)
-	return obj, nil
+	v.done.bytesUp.Add(size)
+}
+
+// inputError makes the error of an input that cannot be read, unless that is
+// because the context has ended.
+func inputError(ctx context.Context, op string, in Input, err error) error {
+	if ctx.Err() != nil {
+		return ended(ctx, op)
+	}
+	e := &Error{Op: op, Field: "Input", Err: fmt.Errorf("reading %s: %w", in.name, err)}
+	if errors.Is(err, errChanged) {
+		e.Kind = ErrIntegrity
+	}
+	return e
+}
+
+func objectTooLarge(op string, in Input, format string, args ...any) error {
+	return &Error{Op: op, Field: "Input", Kind: ErrTooLarge, Err: fmt.Errorf("%s: "+format, append([]any{in.name}, args...)...)}
 }
 
 // delete removes an object; one that is not there is no error.
@@ -70,13 +169,6 @@ func (v *volume) delete(ctx context.Context, op, key string) error {
 }
 
 func trimETag(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
-
-// looksLikeMD5 reports whether an ETag can be the MD5 of the content: those of
-// multipart uploads and of files a worker wrote are something else.
-func looksLikeMD5(etag string) bool {
-	_, err := hex.DecodeString(etag)
-	return len(etag) == 32 && err == nil
-}
 
 // placeholder stands for a body within the SDK, which wants to seek in what it
 // sends again. What is really sent is opened anew for each attempt, below it.

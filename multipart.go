@@ -1,0 +1,369 @@
+package runpod
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	mathrand "math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// ownID is the name of the metadata that tells whose an object is. It is a
+// random text for each upload.
+const ownID = "runpod-go-upload"
+
+// multipart is an upload in parts under way.
+type multipart struct {
+	v       *volume
+	op, key string
+	id      string // the gateway's name for the upload
+	own     string // ours for the object
+
+	resume *resumable         // nil: it cannot be gone on with
+	there  map[int32]sentPart // what an earlier attempt has left
+	done   *Object            // an earlier attempt has completed it
+
+	mu    sync.Mutex
+	parts map[int32]sentPart
+}
+
+// sentPart is a part that the gateway has.
+type sentPart struct {
+	size int64
+	etag string
+	crc  *string
+}
+
+// piece is a part together with its content.
+type piece struct {
+	part
+	open func(context.Context) (io.ReadCloser, error)
+	free func() // the content is not needed any more
+}
+
+// pieces makes pieces one after the other and hands them to emit, which waits
+// until one of the senders is free.
+type pieces func(ctx context.Context, emit func(piece) error) error
+
+// uploadSections stores an input in parts that are read where they are.
+func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, state inputState) (Object, error) {
+	partSize := partSizeFor(state.size, v.partSize)
+	m, err := v.beginParts(ctx, op, key, in, state.size, partSize)
+	if err != nil {
+		return Object{}, err
+	}
+	if m.done != nil {
+		return m.finish(ctx, nil)
+	}
+	plan := slices.Collect(partsOf(state.size, partSize))
+	return m.finish(ctx, m.send(ctx, in, len(plan), func(ctx context.Context, emit func(piece) error) error {
+		for _, p := range plan {
+			open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
+			if err := emit(piece{p, open, func() {}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() error { return in.unchanged(state) }))
+}
+
+// unchanged fails if the input is not what it was: its parts may then be of
+// two versions.
+func (in Input) unchanged(since inputState) error {
+	now, err := in.current()
+	if err == nil && now != since {
+		err = errChanged
+	}
+	return err
+}
+
+// uploadStream stores an input that can only be read from its beginning, once.
+func (v *volume) uploadStream(ctx context.Context, op, key string, in Input, size int64) (Object, error) {
+	r, err := in.open(ctx)
+	if err != nil {
+		return Object{}, inputError(ctx, op, in, err)
+	}
+	s := &stream{v: v, in: in, r: r, size: size}
+	closed := sync.OnceFunc(func() { r.Close() })
+	defer closed()
+	defer context.AfterFunc(ctx, closed)() // a read that blocks ends with the context
+
+	first, err := s.next(ctx, 1)
+	if err != nil {
+		return Object{}, inputError(ctx, op, in, err)
+	}
+	if !first.full() { // it was so short that one buffer holds it
+		defer first.free()
+		if size < 0 {
+			size = first.size
+		}
+		return v.put(ctx, op, key, body{in: in, size: size, local: true, open: first.open})
+	}
+	m, err := v.create(ctx, op, key)
+	if err != nil {
+		first.free()
+		return Object{}, err
+	}
+	return m.finish(ctx, m.send(ctx, in, v.buffers.total, s.from(first), nil))
+}
+
+// stream is an input that is read once.
+type stream struct {
+	v    *volume
+	in   Input
+	r    io.Reader
+	size int64 // -1: unknown
+	read int64
+}
+
+func (s *stream) next(ctx context.Context, number int32) (*buffered, error) {
+	b, err := s.v.buffers.read(ctx, s.r, streamBlocks(number, s.size))
+	if err == nil {
+		s.read += b.size
+	}
+	return b, err
+}
+
+// from makes the pieces of a stream whose first part was read already.
+func (s *stream) from(b *buffered) pieces {
+	return func(ctx context.Context, emit func(piece) error) (err error) {
+		for number := int32(1); ; number++ {
+			if b.size == 0 || number > maxParts {
+				b.free()
+				break
+			}
+			last := !b.full()
+			p := part{number: number, size: b.size}
+			if err := emit(piece{p, b.open, b.free}); err != nil || last {
+				break
+			}
+			if b, err = s.next(ctx, number+1); err != nil {
+				return err
+			}
+		}
+		return s.whole(ctx)
+	}
+}
+
+// whole fails if the stream did not end where it should.
+func (s *stream) whole(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if s.size >= 0 && s.read != s.size {
+		return fmt.Errorf("it has %d bytes, not %d as was said", s.read, s.size)
+	}
+	return nil
+}
+
+// create begins an upload.
+func (v *volume) create(ctx context.Context, op, key string) (*multipart, error) {
+	m := &multipart{v: v, op: op, key: key, own: rand.Text(), parts: map[int32]sentPart{}}
+	t, ctx := v.begin(ctx, op)
+	in := &s3.CreateMultipartUploadInput{Bucket: &v.bucket, Key: &key, Metadata: map[string]string{ownID: m.own}}
+	if v.checksumNow() == ChecksumCRC32C {
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
+	}
+	out, err := v.client.CreateMultipartUpload(ctx, in, func(o *s3.Options) { o.Retryer = t })
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	if m.id = aws.ToString(out.UploadId); m.id == "" {
+		return nil, t.fail(fmt.Errorf("the gateway gave the upload no id"))
+	}
+	return m, nil
+}
+
+// send sends what produce makes, several pieces at a time, and returns when
+// none is on its way any more. One piece more than there are places is held
+// ready, its checksum taken. Last, if not nil, has the last word.
+func (m *multipart) send(ctx context.Context, in Input, most int, produce pieces, last func() error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ready := make(chan piece)
+	var senders sync.WaitGroup
+	for range min(most, m.v.places.size+1) {
+		senders.Go(func() {
+			for p := range ready {
+				if err := m.sendPart(ctx, in, p); err != nil {
+					cancel(err) // the first one counts
+				}
+				p.free()
+			}
+		})
+	}
+	err := produce(ctx, func(p piece) error {
+		select {
+		case ready <- p:
+			return nil
+		case <-ctx.Done():
+			p.free()
+			return context.Cause(ctx)
+		}
+	})
+	close(ready)
+	senders.Wait()
+	if err == nil && last != nil && ctx.Err() == nil {
+		err = last()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return asError(m.op, context.Cause(ctx))
+	case err != nil:
+		return inputError(ctx, m.op, in, err)
+	}
+	return nil
+}
+
+func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
+	b := body{in: in, size: p.size, local: true, open: p.open}
+	if s, ok := m.has(ctx, b, p.number); ok {
+		m.keep(p.number, s)
+		return nil
+	}
+	d, etag, err := m.v.sendBody(ctx, m.op, b, func(ctx context.Context, d digest, opt func(*s3.Options)) (*string, *string, error) {
+		out, err := m.v.client.UploadPart(ctx, &s3.UploadPartInput{
+			Bucket:         &m.v.bucket,
+			Key:            &m.key,
+			UploadId:       &m.id,
+			PartNumber:     &p.number,
+			Body:           &placeholder{size: p.size},
+			ContentLength:  &p.size,
+			ContentMD5:     d.contentMD5(),
+			ChecksumCRC32C: d.crc32c(),
+		}, opt)
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.ETag, out.ChecksumCRC32C, nil
+	})
+	if err == nil {
+		m.keep(p.number, sentPart{size: p.size, etag: etag, crc: d.crc32c()})
+	}
+	return err
+}
+
+func (m *multipart) keep(number int32, s sentPart) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.parts[number] = s
+}
+
+// finish completes an upload whose parts are all there. One that has failed is
+// given up, unless another attempt can go on with it.
+func (m *multipart) finish(ctx context.Context, failed error) (obj Object, err error) {
+	defer m.resume.unclaim()
+	switch err = failed; {
+	case err == nil && m.done != nil:
+		obj = *m.done
+	case err == nil:
+		obj, err = m.complete(ctx)
+	}
+	switch {
+	case err != nil && m.resume == nil:
+		m.abort(ctx)
+	case err == nil && m.resume != nil:
+		m.resume.forget()
+	}
+	if err == nil {
+		m.v.uploaded(obj.Size)
+	}
+	return obj, err
+}
+
+// abort tells the gateway to forget the upload, also when the context has
+// ended. What cannot be aborted is logged: the upload's own failure stands.
+func (m *multipart) abort(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.v.policy.Stall)
+	defer cancel()
+	t, ctx := m.v.begin(ctx, m.op)
+	_, err := m.v.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &m.v.bucket, Key: &m.key, UploadId: &m.id,
+	}, func(o *s3.Options) { o.Retryer = t })
+	if err != nil && apiCode(err) != "NoSuchUpload" {
+		m.v.logger.LogAttrs(ctx, slog.LevelWarn, "unfinished upload left on the volume",
+			slog.String("key", m.key), slog.String("upload", m.id), slog.String("error", t.plainCause(err).Error()))
+	}
+}
+
+// whole is what the object must be once its parts are put together. Its ETag
+// is "" when it cannot be foretold.
+func (m *multipart) whole() (obj Object, parts []types.CompletedPart) {
+	obj.Key = m.key
+	var etags []string
+	for _, number := range slices.Sorted(maps.Keys(m.parts)) {
+		s := m.parts[number]
+		obj.Size += s.size
+		etags = append(etags, s.etag)
+		parts = append(parts, types.CompletedPart{PartNumber: &number, ETag: aws.String(`"` + s.etag + `"`), ChecksumCRC32C: s.crc})
+	}
+	obj.ETag = partsETag(etags)
+	return obj, parts
+}
+
+// complete has the gateway put the parts together. That succeeds at times
+// while the answer says otherwise (a 524, a lost connection: Runpod docs), or
+// says NoSuchUpload because it had succeeded before (reported by users). So
+// before it is asked again, and before it counts as failed, we look.
+func (m *multipart) complete(ctx context.Context) (Object, error) {
+	want, parts := m.whole()
+	t, ctx := m.v.begin(ctx, m.op)
+	t.careful = true
+	t.stall = completeStalls * m.v.policy.Stall
+	in := &s3.CompleteMultipartUploadInput{Bucket: &m.v.bucket, Key: &m.key, UploadId: &m.id,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
+	doubted := false
+	for looks := 0; ; looks++ {
+		out, err := m.v.client.CompleteMultipartUpload(ctx, in, func(o *s3.Options) { o.Retryer = t })
+		if err == nil {
+			return m.completed(ctx, t, want, trimETag(out.ETag))
+		}
+		gone := apiCode(err) == "NoSuchUpload"
+		doubted = doubted || t.doubt
+		if !gone && !t.doubt {
+			return Object{}, t.fail(err)
+		}
+		if doubted { // it may still be at work
+			if sleep(ctx, m.v.policy.backoff(looks, 0, -1, mathrand.Float64())) != nil {
+				return Object{}, t.fail(err)
+			}
+		}
+		obj, lookErr := m.v.confirm(ctx, m.op, want, m.own)
+		switch {
+		case lookErr == nil:
+			return obj, nil
+		case !isNotYet(lookErr):
+			return Object{}, lookErr
+		case gone && (!doubted || looks+1 >= s3Attempts):
+			return Object{}, t.fail(fmt.Errorf("the gateway has forgotten the parts (%w), and the object is not there (%v): upload it again", t.plainCause(err), lookErr))
+		case looks+1 >= s3Attempts:
+			return Object{}, t.fail(fmt.Errorf("%w; and the object is not there (%v)", t.plainCause(err), lookErr))
+		}
+	}
+}
+
+// completeStalls: putting a large object together takes minutes in which no
+// byte moves; the network in front of the gateway ends it after 100 s or more.
+const completeStalls = 4
+
+// completed checks an object that the gateway says is complete. Where its ETag
+// proves nothing, its size is looked at.
+func (m *multipart) completed(ctx context.Context, t *transfer, want Object, etag string) (Object, error) {
+	if want.ETag != "" && looksLikeParts(etag) {
+		if !strings.EqualFold(etag, want.ETag) {
+			return Object{}, t.damaged(fmt.Errorf("the gateway stored something else: its ETag is %s, not %s", etag, want.ETag))
+		}
+		want.ETag = etag
+		return want, nil
+	}
+	return m.v.confirm(ctx, m.op, want, m.own)
+}

@@ -1,0 +1,68 @@
+package runpod
+
+import "iter"
+
+const (
+	// maxObject is the most an object may have (Runpod docs: 4 TB).
+	maxObject = 4_000_000_000_000
+	// maxParts is how many parts S3 allows an object.
+	maxParts = 10_000
+	// defaultPartSize: 50 to 64 MB is what people converge on; parts may have
+	// 500 MB (Runpod docs), but above 128 MB some were refused (reported by
+	// users).
+	defaultPartSize = 64 << 20
+	minPartSize     = 5 << 20     // what S3 asks for; Runpod's gateway asks for none
+	maxPartSize     = 499_974_144 // 500 MB (Runpod docs), in whole pages of 64 KiB
+
+	// bufferBlock is the size of the first parts of a stream, and what buffers
+	// are made of.
+	bufferBlock         = 8 << 20
+	defaultBufferMemory = 64 << 20
+)
+
+// part is one part of an object.
+type part struct {
+	number       int32 // from 1
+	offset, size int64
+}
+
+// partSizeFor divides an object into equal parts of at most most bytes, or
+// more where there would be too many of them.
+func partSizeFor(size, most int64) int64 {
+	n := min(ceilDiv(size, most), maxParts)
+	even := ceilDiv(size, max(n, 1))
+	rounded := ceilDiv(even, 64<<10) * (64 << 10) // whole pages, for files
+	if even <= most {
+		return min(rounded, most)
+	}
+	return rounded
+}
+
+// partsOf yields the parts of an object, in order.
+func partsOf(size, partSize int64) iter.Seq[part] {
+	return func(yield func(part) bool) {
+		for number, offset := int32(1), int64(0); offset < size; number++ {
+			p := part{number: number, offset: offset, size: min(partSize, size-offset)}
+			if !yield(p) {
+				return
+			}
+			offset += p.size
+		}
+	}
+}
+
+// streamBlocks is how many blocks part number n of a stream has. Its parts are
+// small, since they are kept in memory; those of a very long one grow, so that
+// there are not too many of them: 370 GB fit when the size is not known.
+func streamBlocks(n int32, size int64) int {
+	switch {
+	case size > maxParts*bufferBlock:
+		return int(ceilDiv(ceilDiv(size, maxParts), bufferBlock))
+	case size < 0 && n > maxParts/2:
+		return 8
+	default:
+		return 1
+	}
+}
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }

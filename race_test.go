@@ -1,0 +1,5 @@
+//go:build race
+
+package runpod
+
+func init() { raceDetector = true }

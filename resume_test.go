@@ -1,0 +1,139 @@
+package runpod
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+// files lists what a folder holds.
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// An upload that was cut off is gone on with, by another Client: only what is
+// missing, or has changed since, is sent.
+func TestResume(t *testing.T) {
+	for name, c := range map[string]struct {
+		between func(data []byte) []byte // what happens to the file
+		most    int                      // parts sent by the second attempt
+		kind    Checksum
+	}{
+		"nothing changed":         {most: 12 - 4},
+		"with CRC32C":             {most: 12 - 4, kind: ChecksumCRC32C},
+		"the first part changed":  {between: func(b []byte) []byte { b[0]++; return b }, most: 12 - 4 + 1},
+		"the file became shorter": {between: func(b []byte) []byte { return b[:11*testPart] }, most: 11},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, _ *Client) {
+				dir := filepath.Join(t.TempDir(), "resume")
+				again := func() *Client {
+					return newClient(t, srv, smallParts, WithS3Conns(2), WithResumeDir(dir), WithChecksum(c.kind))
+				}
+				data := content(12 * testPart)
+				slow := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "PUT", Times: runpodtest.Always, Do: runpodtest.Delay(time.Second)})
+				others := newClient(t, srv, smallParts) // somebody else's unfinished upload of the same key
+				if _, err := others.volume.create(asCaller(t.Context()), "others", "k"); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+				defer cancel()
+				if _, err := again().Upload(ctx, "k", Bytes("k", data)); err == nil {
+					t.Fatal("the first attempt was not cut off")
+				}
+				if got := files(t, dir); len(got) != 1 {
+					t.Errorf("the folder holds %v", got)
+				}
+				slow.Remove()
+				parts := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Delay(0)})
+				if c.between != nil {
+					data = c.between(data)
+				}
+				cl := again()
+				if obj, err := cl.Upload(t.Context(), "k", Bytes("k", data)); err != nil || obj.ETag != multipartETag(data, testPart) {
+					t.Errorf("got %+v, %v", obj, err)
+				}
+				if !bytes.Equal(stored(t, srv, "k"), data) {
+					t.Error("stored something else")
+				}
+				if n := parts.Fired(); n > c.most {
+					t.Errorf("%d parts sent, want at most %d", n, c.most)
+				}
+				if got := files(t, dir); len(got) != 0 {
+					t.Errorf("the folder holds %v", got)
+				}
+				if left := unfinished(t, srv, cl); len(left) != 1 { // the other one's
+					t.Errorf("unfinished: %v", left)
+				}
+			})
+		})
+	}
+}
+
+// A process that dies between the end of an upload and hearing of it finds the
+// object there, and does not send it again.
+func TestResumeOfWhatHadEnded(t *testing.T) {
+	for name, changed := range map[string]bool{"same content": false, "other content": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg := warm()
+			cfg.S3.ForgetsUploads = true
+			inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+				data := content(4 * testPart)
+				srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "POST", Query: "uploadId", Do: runpodtest.ResetAfterWork().Later(time.Second)})
+				srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Delay(time.Hour)})
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				if _, err := c.Upload(ctx, "k", Bytes("k", data)); err == nil {
+					t.Fatal("it was not cut off")
+				}
+				if !bytes.Equal(stored(t, srv, "k"), data) || len(files(t, c.config.resumeDir)) != 1 {
+					t.Fatal("it had not ended before")
+				}
+				if changed {
+					data[7]++
+				}
+				parts := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Delay(0)})
+				if obj, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil || obj.ETag != multipartETag(data, testPart) {
+					t.Errorf("got %+v, %v", obj, err)
+				}
+				if n := parts.Fired(); n != 0 && !changed || n != 4 && changed {
+					t.Errorf("%d parts sent", n)
+				}
+				if !bytes.Equal(stored(t, srv, "k"), data) || len(files(t, c.config.resumeDir)) != 0 {
+					t.Error("stored something else, or the folder is not empty")
+				}
+			}, smallParts, WithResumeDir(t.TempDir()))
+		})
+	}
+}
+
+// A folder that cannot be written to is named, and nothing is left behind.
+func TestResumeDirThatIsNone(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.volume.resume.dir = path
+		_, err := c.Upload(t.Context(), "k", Bytes("k", content(2*testPart)))
+		if e, ok := err.(*Error); !ok || e.Field != "WithResumeDir" {
+			t.Errorf("got %v", err)
+		}
+		if left := unfinished(t, srv, c); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}, smallParts, WithResumeDir("x"))
+}
