@@ -24,7 +24,7 @@ type balancer struct {
 	hired      int // workers ever asked for
 	workers    []*worker
 	stopped    map[string]bool // ids of workers that scaled down and could resume
-	queue      list.List       // of *waiter, in order of arrival
+	queue      list.List       // of *waiter, in the order they are served
 	queued     int             // of these, how many count as demand
 	inProgress int             // requests with a worker that count as demand
 	strict     int             // requests in the queue that insist on one worker
@@ -37,6 +37,7 @@ type balancer struct {
 type waiter struct {
 	since    time.Time
 	affinity affinity
+	place    int  // in line; see the function place
 	free     bool // does not count as demand
 	released bool // its place on its worker is free again
 	entry    *list.Element
@@ -118,7 +119,7 @@ func (b *balancer) enqueue(wt *waiter) (ok bool) {
 	}
 	wt.since, wt.verdict = time.Now(), make(chan verdict, 1)
 	b.lastUse = wt.since
-	wt.entry = b.queue.PushBack(wt)
+	b.insert(wt)
 	b.count(wt, 1)
 	b.dispatch()
 	if full := b.cfg.MaxWaiting > 0 && b.queue.Len() > b.cfg.MaxWaiting; full && wt.entry != nil {
@@ -127,6 +128,19 @@ func (b *balancer) enqueue(wt *waiter) (ok bool) {
 	}
 	b.rescale()
 	return true
+}
+
+// insert puts a request in its place in the queue. The caller holds the lock.
+func (b *balancer) insert(wt *waiter) {
+	e := b.queue.Back()
+	for e != nil && wt.place < e.Value.(*waiter).place {
+		e = e.Prev()
+	}
+	if e == nil {
+		wt.entry = b.queue.PushFront(wt)
+	} else {
+		wt.entry = b.queue.InsertAfter(wt, e)
+	}
 }
 
 func (b *balancer) count(wt *waiter, by int) {
@@ -408,14 +422,16 @@ func (b *balancer) overdue() (n int, next time.Time) {
 	now := time.Now()
 	for e := b.queue.Front(); e != nil; e = e.Next() {
 		wt := e.Value.(*waiter)
-		if due := wt.since.Add(patience); due.After(now) {
-			return n, due
-		}
-		if !wt.free {
+		due := wt.since.Add(patience)
+		switch {
+		case wt.free:
+		case !due.After(now):
 			n++
+		case next.IsZero() || due.Before(next):
+			next = due
 		}
 	}
-	return n, time.Time{}
+	return n, next
 }
 
 // armScaler makes the queue-delay rule look again when the next request has

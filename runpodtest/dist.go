@@ -114,6 +114,7 @@ const (
 	drawS3
 	drawName
 	drawKeys
+	drawLot
 )
 
 // draw returns the random source for one purpose and one number.

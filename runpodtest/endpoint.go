@@ -101,6 +101,9 @@ func (e *endpoint) queue(c *call) {
 		affinity: parseAffinity(c.r.Header.Get(workerHeader)),
 		free:     e.cfg.PingIsFree && e.isHealth(c.r),
 	}
+	if e.cfg.Unfairness > 0 {
+		wt.place = place(e.cfg.Unfairness, draw(e.cfg.Seed, drawLot, c.rec.Number).Float64())
+	}
 	e.ledger.waits(c.rec)
 	w, end := e.wait(c, wt)
 	if w == nil {

@@ -15,6 +15,18 @@ const (
 	RouteUneven
 )
 
+// place is a request's place in line: lower ones are served first, equal ones
+// in order of arrival. lot is drawn for the request, from 0 to 1.
+func place(unfairness, lot float64) int {
+	switch {
+	case lot < unfairness/2:
+		return -1
+	case lot >= 1-unfairness/2:
+		return 1
+	}
+	return 0
+}
+
 // candidate is a worker that could take a request.
 type candidate struct {
 	number, served int
