@@ -38,33 +38,40 @@ type endpoint struct {
 	retry     *retryablehttp.Client
 	transport *http.Transport
 	conns     *connCounter
-	places    *gate
+	admission *admission
 	limiter   *rate.Limiter
 	policy    RetryPolicy
+	first     Classifier
+	observer  Observer
 	logger    *slog.Logger
+	budgets   budgets
 
 	idsSeen    atomic.Bool  // workers here name themselves
 	lastAnswer atomic.Int64 // when a worker last answered any call, in Unix nanoseconds
 	refused    atomic.Int64 // when the balancer last had no worker, likewise
+	piloted    atomic.Int64 // until when somebody is about to send, likewise
 	counts     callCounts
 }
 
 // callCounts are what Stats says of the calls.
 type callCounts struct {
-	calls, failed, attempts, cold, trouble, delivered atomic.Int64
+	calls, failed, attempts, cold, trouble atomic.Int64
 }
 
 func newEndpoint(c *config) *endpoint {
 	ep := &endpoint{
-		base:    c.endpoint,
-		bearer:  "Bearer " + c.apiKey,
-		secrets: c.secrets(),
-		conns:   &connCounter{},
-		places:  newGate(c.maxInFlight),
-		limiter: c.limiter,
-		policy:  c.policy,
-		logger:  c.logger,
+		base:     c.endpoint,
+		bearer:   "Bearer " + c.apiKey,
+		secrets:  c.secrets(),
+		conns:    &connCounter{},
+		limiter:  c.limiter,
+		policy:   c.policy,
+		first:    c.classifier,
+		observer: c.observer,
+		logger:   c.logger,
 	}
+	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
+	ep.budgets = newBudgets(c.maxInFlight, c.policy)
 	ep.transport = c.cloneTransport(ep.conns)
 	ep.transport.MaxIdleConns = c.maxInFlight
 	ep.transport.MaxIdleConnsPerHost = c.maxInFlight
@@ -111,10 +118,13 @@ type call struct {
 	current      *attempt // what the last attempt showed, until it is judged
 	last         decision
 	delay        time.Duration
-	quick        int // failures in a row that came within MaxBackoff
-	thin         int // retries on thin evidence
+	ticket       int64 // its place in line, by when it first came
+	quick        int   // failures in a row that came within MaxBackoff
+	thin         int   // retries on thin evidence
+	droppable    bool  // it is pinned to a worker and may go to another
+	unpinned     bool  // it has been sent on to another
 	mayHaveRun   bool
-	answer       seen // the last attempt, for the error
+	answer       Observation // the last attempt, for the error
 }
 
 type callKey struct{}
@@ -150,8 +160,9 @@ func (ep *endpoint) do(c *call, req *http.Request) (*http.Response, error) {
 
 // attempt is one sending of a request: its clock and what it showed.
 type attempt struct {
-	seen
+	Observation
 	c      *call
+	ctx    context.Context // the observer's, where there is one
 	start  time.Time
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -173,9 +184,13 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 	a.finish = sync.OnceFunc(func() {
 		a.timer.Stop()
 		a.cancel(nil)
-		ep.places.release()
+		ep.admission.gate.release()
 	})
-	ctx, cancel := context.WithCancelCause(c)
+	a.ctx = c
+	if start := ep.observer.AttemptStart; start != nil {
+		a.ctx = start(c, AttemptInfo{Op: c.op, Number: len(c.attempts) + 1})
+	}
+	ctx, cancel := context.WithCancelCause(a.ctx)
 	a.cancel = cancel
 	a.start = time.Now()
 	a.timer = time.AfterFunc(ep.policy.attemptLimit(), func() { cancel(errAttemptLimit) })
@@ -194,7 +209,7 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 // admit waits for a place and for the pace. A call that has waited longer than
 // GiveUp fails here where no worker has answered anybody since.
 func (ep *endpoint) admit(c *call) error {
-	if err := ep.places.acquire(c); err != nil {
+	if err := ep.admission.gate.acquireAgain(c, &c.ticket); err != nil {
 		return err
 	}
 	err := ep.pace(c)
@@ -203,7 +218,7 @@ func (ep *endpoint) admit(c *call) error {
 		err = errors.New(c.last.reason)
 	}
 	if err != nil {
-		ep.places.release()
+		ep.admission.gate.release()
 	}
 	return err
 }
@@ -228,14 +243,18 @@ func (a *attempt) send(out *http.Request) (*http.Response, error) {
 		}
 		out.Body, out.GetBody = body, a.c.body
 	}
+	if a.c.unpinned {
+		out.Header = out.Header.Clone()
+		out.Header.Del(workerIDHeader)
+	}
 	resp, err := a.c.ep.transport.RoundTrip(out)
 	if err != nil {
 		return nil, err
 	}
-	a.elapsed = time.Since(a.start)
-	a.status = resp.StatusCode
-	a.workerID = resp.Header.Get(workerIDHeader)
-	a.retryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
+	a.Elapsed = time.Since(a.start)
+	a.Status = resp.StatusCode
+	a.WorkerID = resp.Header.Get(workerIDHeader)
+	a.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	return resp, a.receive(resp)
 }
 
@@ -243,10 +262,10 @@ func (a *attempt) send(out *http.Request) (*http.Response, error) {
 // beginning of an error, or all of it where the call wants it whole.
 func (a *attempt) receive(resp *http.Response) error {
 	switch {
-	case a.status == http.StatusSwitchingProtocols:
+	case a.Status == http.StatusSwitchingProtocols:
 		a.finish() // the connection is the caller's now
 		return nil
-	case a.status >= 400:
+	case a.Status >= 400:
 		a.peek(resp)
 		return nil
 	case a.c.whole:
@@ -264,7 +283,7 @@ func (a *attempt) peek(resp *http.Response) {
 	// reading in its turn.
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, peekLimit))
 	a.timer.Stop()
-	a.body = head
+	a.Body = head
 	rest := resp.Body
 	resp.Body = &attemptBody{body: struct {
 		io.Reader
@@ -291,10 +310,10 @@ func (a *attempt) failed(ctx context.Context, err error) {
 	if errors.Is(context.Cause(ctx), errAttemptLimit) {
 		err = errAttemptLimit
 	}
-	a.elapsed = time.Since(a.start)
-	a.status, a.workerID, a.retryAfter = 0, "", -1
-	a.err = err
-	a.sent = a.wrote()
+	a.Elapsed = time.Since(a.start)
+	a.Status, a.WorkerID, a.RetryAfter = 0, "", -1
+	a.Err = err
+	a.Sent = a.wrote()
 	a.finish()
 }
 
@@ -342,53 +361,48 @@ func (b *attemptBody) Close() error {
 func (c *call) judge(err error) bool {
 	a := c.current
 	if a == nil { // it ended before it was sent
-		c.answer.err = err
+		c.answer.Err = err
 		return false
 	}
 	c.current = nil
-	s := a.seen
-	s.idempotent, s.idsSeen, s.repeats = c.idempotent, c.ep.idsSeen.Load(), c.thin
-	d := c.ep.policy.classify(s)
-	if s.err != nil && c.Err() != nil {
-		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: s.sent}
+	o := a.Observation
+	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.thin, c.droppable && !c.unpinned
+	o.Number = len(c.attempts) + 1
+	d := c.ep.policy.judge(c.ep.first, o)
+	if o.Err != nil && c.Err() != nil {
+		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
-	c.ep.note(s, d)
+	c.ep.note(o, d)
 	c.schedule(a, &d)
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
-	c.last, c.answer = d, s
-	c.attempts = append(c.attempts, Attempt{
-		Start: a.start, Duration: s.elapsed, Status: s.status, WorkerID: s.workerID,
-		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: s.err,
-	})
-	c.log(slog.LevelDebug, "attempt", s.err)
-	return d.verdict == RetryBackoff || d.verdict == RetryAfter
+	c.unpinned = c.unpinned || d.verdict == DropPin
+	c.last, c.answer = d, o
+	record := Attempt{
+		Start: a.start, Duration: o.Elapsed, Status: o.Status, WorkerID: o.WorkerID,
+		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: o.Err,
+	}
+	c.attempts = append(c.attempts, record)
+	c.log(slog.LevelDebug, "attempt", o.Err)
+	if end := c.ep.observer.AttemptEnd; end != nil {
+		end(a.ctx, AttemptInfo{Op: c.op, Number: o.Number}, record)
+	}
+	return d.verdict.retries()
 }
 
 // schedule draws the delay before the next attempt, or gives up where none
 // would help any more.
 func (c *call) schedule(a *attempt, d *decision) {
 	c.delay = 0
-	if d.verdict == Deliver || d.verdict == GiveUp {
+	if !d.verdict.retries() {
 		return
 	}
-	if a.elapsed >= c.ep.policy.MaxBackoff {
+	now := time.Now()
+	if a.Elapsed >= c.ep.policy.MaxBackoff {
 		c.quick = 0
 	}
-	now := time.Now()
-	delay := c.ep.policy.backoff(c.quick, now.Sub(a.start), a.retryAfter, rand.Float64())
-	c.quick++
-	if d.thin {
-		c.thin++
-	}
-	since := c.ep.patienceFrom(c)
-	if d.cold {
-		c.troubleSince = time.Time{}
-	} else {
-		if c.troubleSince.IsZero() {
-			c.troubleSince = a.start
-		}
-		since = c.troubleSince
-	}
+	delay := c.ep.policy.backoff(c.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
+	delay = c.ep.pilot(delay, a.RetryAfter)
+	since := c.patience(a, d)
 	deadline, hasDeadline := c.Deadline()
 	switch {
 	case now.Add(delay).Sub(since) >= c.ep.policy.GiveUp:
@@ -396,8 +410,45 @@ func (c *call) schedule(a *attempt, d *decision) {
 	case hasDeadline && now.Add(delay).After(deadline), c.Err() != nil:
 		d.verdict, d.reason, d.expired = GiveUp, d.reason+"; the context ends before another attempt", true
 	default:
-		c.delay = delay
+		c.quick++
+		if d.thin {
+			c.thin++
+		}
+		// Asked last, so that nobody pays for a retry that is not made.
+		c.delay = max(delay, c.ep.budgets.take(now, d))
 	}
+}
+
+// patience is when the time began that GiveUp bounds: for a refusal of the
+// balancer's when a worker last answered anybody, for trouble when the call's
+// own began.
+func (c *call) patience(a *attempt, d *decision) time.Time {
+	if d.account == cold {
+		c.troubleSince = time.Time{}
+		return c.ep.patienceFrom(c)
+	}
+	if c.troubleSince.IsZero() {
+		c.troubleSince = a.start
+	}
+	return c.troubleSince
+}
+
+// pilot shortens a delay where nothing is in flight: if every caller slept for
+// longer than a worker's idle timeout (5 s by default, Runpod docs), workers
+// that are there or starting would be taken away.
+func (ep *endpoint) pilot(delay, said time.Duration) time.Duration {
+	most := ep.policy.MaxBackoff / 5
+	if delay <= most || said >= 0 {
+		return delay
+	}
+	if held, _, _ := ep.admission.gate.counts(); held > 0 {
+		return delay
+	}
+	now := time.Now().UnixNano()
+	if until := ep.piloted.Load(); now < until || !ep.piloted.CompareAndSwap(until, now+int64(most)) {
+		return delay // somebody else is on the way
+	}
+	return most
 }
 
 // patienceFrom is when a call's patience with a balancer that has no workers
@@ -410,23 +461,61 @@ func (ep *endpoint) patienceFrom(c *call) time.Time {
 }
 
 // note keeps what an attempt says about the endpoint.
-func (ep *endpoint) note(s seen, d decision) {
-	if s.workerID != "" {
+func (ep *endpoint) note(o Observation, d decision) {
+	if o.WorkerID != "" && !ep.idsSeen.Load() {
 		ep.idsSeen.Store(true)
 	}
 	switch {
-	case d.cold:
+	case d.account == cold:
 		ep.refused.Store(time.Now().UnixNano())
 		ep.counts.cold.Add(1)
-	case s.workerID != "" || d.verdict == Deliver:
+	case o.WorkerID != "" || d.verdict == Deliver:
 		ep.lastAnswer.Store(time.Now().UnixNano())
+		ep.budgets.earn()
 	}
-	switch {
-	case d.verdict == Deliver:
-		ep.counts.delivered.Add(1)
-	case !d.cold && d.verdict != GiveUp:
+	if d.account == trouble && d.verdict.retries() {
 		ep.counts.trouble.Add(1)
 	}
+	ep.admission.observe(o, d)
+}
+
+// budgets are the two accounts that pay for retries.
+type budgets struct {
+	mu      *sync.Mutex
+	trouble *budget
+	cold    *budget
+}
+
+// newBudgets sizes the account for refusals by the backoff itself: it pays for
+// what as many calls as may be in flight send while they all back off, and so
+// bounds what more calls than that can send.
+func newBudgets(inFlight int, p RetryPolicy) budgets {
+	n := float64(inFlight)
+	return budgets{
+		mu:      new(sync.Mutex),
+		trouble: newBudget(float64(p.BudgetSize), p.BudgetRefill),
+		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
+	}
+}
+
+// take pays for a retry and says how long the payment takes. A refusal that
+// has waited its 2 minutes has paid by waiting.
+func (b *budgets) take(now time.Time, d *decision) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case d.account == trouble:
+		return b.trouble.take(now)
+	case d.verdict != RetryNow:
+		return b.cold.take(now)
+	}
+	return 0
+}
+
+func (b *budgets) earn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trouble.earn(earned)
 }
 
 // wait is the pause between two attempts: the only one there is.
@@ -440,7 +529,7 @@ func (c *call) fail(err error) error {
 	e := c.newError()
 	if c.Err() == nil {
 		e.Err = errors.Join(e.Err, err)
-	} else if last := c.answer.err; last != nil && !errors.Is(last, c.Err()) {
+	} else if last := c.answer.Err; last != nil && !errors.Is(last, c.Err()) {
 		e.Err = errors.Join(e.Err, last)
 	}
 	return c.report(e)
@@ -451,8 +540,8 @@ func (c *call) fail(err error) error {
 // stands beside it.
 func (c *call) newError() *Error {
 	e := &Error{
-		Op: c.op, Kind: c.last.kind, Status: c.answer.status, WorkerID: c.answer.workerID,
-		Attempts: c.attempts, Body: redacted(c.answer.body, c.ep.secrets), MayHaveRun: c.mayHaveRun,
+		Op: c.op, Kind: c.last.kind, Status: c.answer.Status, WorkerID: c.answer.WorkerID,
+		Attempts: c.attempts, Body: redacted(c.answer.Body, c.ep.secrets), MayHaveRun: c.mayHaveRun,
 		Advice: callAdvice(c.last),
 	}
 	switch {

@@ -127,7 +127,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 	defer o.end()
 	_, streams := out.(io.Writer)
 	call := &call{Context: o, op: op, body: bytesBody(data), whole: !streams}
-	call.apply(method, opts)
+	call.apply(req, opts)
 	resp, err := c.ep.do(call, req)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	}
 	call := &call{Context: o, op: op, body: body}
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
-	call.apply(own.Method, opts)
+	call.apply(own, opts)
 	resp, err := c.ep.do(call, own)
 	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		o.end() // an upgraded connection lives on without a context
@@ -191,12 +191,13 @@ func (b *operationBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-func (c *call) apply(method string, opts []CallOption) {
-	o := callOptions{idempotent: isIdempotent(method)}
+func (c *call) apply(req *http.Request, opts []CallOption) {
+	o := callOptions{idempotent: isIdempotent(req.Method)}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	c.idempotent = o.idempotent
+	c.droppable = o.anyWorker && req.Header.Get(workerIDHeader) != ""
 }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
@@ -204,6 +205,7 @@ func (c *call) apply(method string, opts []CallOption) {
 // with ErrClosed too. Closing again does nothing. The error is always nil.
 func (c *Client) Close() error {
 	c.life.close()
+	c.ep.admission.close()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.transport.CloseIdleConnections()
 	return nil

@@ -254,6 +254,9 @@ func (c *Client) cleanUp(ctx context.Context, job *Job, made map[string]bool, r 
 // RunAll does jobs side by side and yields each result as it is there, with
 // the error that the job ended in. Yield is called on the caller's goroutine.
 //
+// A RunAll that cannot begin, since the context has ended or the Client is
+// closed, yields one error with a Result of Index -1.
+//
 // The sequence is read by one goroutine, never more than one job ahead of what
 // the S3 pool and the endpoint can use together; a consumer that is slow to
 // take results holds back new jobs, not running ones. Breaking out of the loop
@@ -342,8 +345,9 @@ type Stats struct {
 	// for another reason.
 	Calls, CallsFailed, Attempts, ColdRefusals, Troubles int64
 	// InFlight requests are at the endpoint now, PeakInFlight is the most there
-	// ever were, Waiting wait for a place.
-	InFlight, PeakInFlight, Waiting int
+	// ever were, Waiting wait for a
+	// place, of which there are Limit.
+	InFlight, PeakInFlight, Waiting, Limit int
 	// EndpointConnsOpened and EndpointConnsPeak count connections to the endpoint.
 	EndpointConnsOpened, EndpointConnsPeak int
 	// Uploads and Downloads are the whole objects moved, BytesUp and BytesDown
@@ -370,7 +374,8 @@ func (c *Client) Stats() Stats {
 		BytesDown:    c.volume.done.bytesDown.Load(),
 		S3Attempts:   c.volume.done.attempts.Load(),
 	}
-	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.places.counts()
+	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.admission.gate.counts()
+	s.Limit = c.ep.admission.gate.most()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = c.ep.conns.counts()
 	s.S3ConnsOpened, s.S3ConnsPeak = c.volume.conns.counts()
 	if last := c.ep.lastAnswer.Load(); last != 0 {

@@ -38,6 +38,9 @@ type config struct {
 	s3          s3Config
 	s3Conns     int
 	maxInFlight int
+	admission   Admission
+	classifier  Classifier
+	observer    Observer
 	limiter     *rate.Limiter
 	policy      RetryPolicy
 	logger      *slog.Logger
@@ -161,6 +164,29 @@ func WithS3Conns(n int) Option {
 // flight. 0 means the default.
 func WithMaxInFlight(n int) Option {
 	return count("WithMaxInFlight", n, func(c *config) { c.maxInFlight = n })
+}
+
+// WithAdmission sets how the number of requests in flight is chosen, below
+// [WithMaxInFlight]. Default: [AdmissionAdaptive].
+func WithAdmission(a Admission) Option {
+	return func(c *config) error {
+		if a > AdmissionOff {
+			return refuse("new client", "WithAdmission", "there is no admission %d", a)
+		}
+		c.admission = a
+		return nil
+	}
+}
+
+// WithClassifier puts a function before the table by which attempts are
+// judged. Default: none.
+func WithClassifier(f Classifier) Option {
+	return func(c *config) error { c.classifier = f; return nil }
+}
+
+// WithObserver has every attempt reported. Default: nobody is told.
+func WithObserver(o Observer) Option {
+	return func(c *config) error { c.observer = o; return nil }
 }
 
 func count(field string, n int, set func(*config)) Option {

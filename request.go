@@ -19,13 +19,18 @@ const maxBody = 30 << 20
 // CallOption says something about one call.
 type CallOption func(*callOptions)
 
-type callOptions struct{ idempotent bool }
+type callOptions struct{ idempotent, anyWorker bool }
 
 // Idempotent marks a call that may run twice without harm, so that it is sent
 // again also where it may have run already: after a 524, a 502 that names a
 // worker, a lost connection. GET, HEAD, OPTIONS, PUT and DELETE are idempotent
 // by themselves (RFC 9110, section 9.2.2).
 func Idempotent() CallOption { return func(o *callOptions) { o.idempotent = true } }
+
+// AnyWorker lets a request that is pinned to a worker (by the header
+// X-Runpod-Worker-Id, Runpod docs) go to any other once that one is gone, or
+// busy for longer than the balancer waits.
+func AnyWorker() CallOption { return func(o *callOptions) { o.anyWorker = true } }
 
 type callOptionsKey struct{}
 

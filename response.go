@@ -33,7 +33,7 @@ func capped(body []byte) []byte { return body[:min(len(body), peekLimit)] }
 // success is an error too.
 func (c *call) take(resp *http.Response, out any) (*Response, error) {
 	defer resp.Body.Close()
-	r := &Response{Status: resp.StatusCode, Header: resp.Header, WorkerID: c.answer.workerID, Attempts: c.attempts}
+	r := &Response{Status: resp.StatusCode, Header: resp.Header, WorkerID: c.answer.WorkerID, Attempts: c.attempts}
 	success := r.Status >= 200 && r.Status < 300
 	if w, ok := out.(io.Writer); ok && success {
 		return r, c.stream(resp.Body, w)

@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -15,149 +13,33 @@ import (
 	"time"
 )
 
-// RetryPolicy holds the times by which calls and transfers are retried. A zero
-// field means its default. The service's own times are fields too, so that an
-// endpoint whose time runs faster (a simulated one) gets a [RetryPolicy.Scaled]
-// policy. It is a plain value.
-type RetryPolicy struct {
-	// QueueWait is how long the balancer keeps a request waiting for a worker
-	// before it answers 400. Default 2 min (Runpod docs, load balancing).
-	QueueWait time.Duration
-	// ProcessingLimit is how long a worker may take for one request before the
-	// balancer answers 524. Default 5.5 min (Runpod docs, load balancing).
-	ProcessingLimit time.Duration
-	// Grace is added to QueueWait and ProcessingLimit to make the limit of one
-	// attempt, which runs from sending to the answer's headers. Default 30 s:
-	// the service must be the one that says a request took too long.
-	Grace time.Duration
-	// BaseBackoff and MaxBackoff bound the exponential backoff with full
-	// jitter: before retry n a call waits for a time drawn evenly from 0 to
-	// min(MaxBackoff, BaseBackoff x 2^n), counted from when the failed attempt
-	// was sent. Defaults 1 s and 20 s: the first few retries are quick enough
-	// that a worker which has just become ready finds a request, and the cap
-	// bounds how late an endpoint's return is noticed.
-	BaseBackoff, MaxBackoff time.Duration
-	// Jitter spreads the retries of refusals that have used their backoff up
-	// by waiting at the balancer: each goes back after 0 to Jitter. Default
-	// 250 ms: enough not to arrive all in one instant, and short beside any
-	// GPU request.
-	Jitter time.Duration
-	// MaxRetryAfter caps what a Retry-After header can ask for; what it asks
-	// below the cap is never undercut. Default 1 min.
-	MaxRetryAfter time.Duration
-	// GiveUp bounds a call's patience: it fails when for this long no worker
-	// has answered any call of the Client, or when for this long its own
-	// attempts met nothing but trouble (5xx, 429, lost connections). Default
-	// 15 min: three times the longest cold start reported.
-	GiveUp time.Duration
-	// Stall ends an S3 attempt in which no byte has moved for this long.
-	// Default 1 min.
-	Stall time.Duration
-}
-
-// DefaultRetryPolicy is the policy a Client uses when it is given none.
-func DefaultRetryPolicy() RetryPolicy {
-	return RetryPolicy{
-		QueueWait:       2 * time.Minute,
-		ProcessingLimit: 330 * time.Second,
-		Grace:           30 * time.Second,
-		BaseBackoff:     time.Second,
-		MaxBackoff:      20 * time.Second,
-		Jitter:          250 * time.Millisecond,
-		MaxRetryAfter:   time.Minute,
-		GiveUp:          15 * time.Minute,
-		Stall:           time.Minute,
-	}
-}
-
-// fields gives every time of the policy with its name, for what must treat
-// them all alike.
-func (p *RetryPolicy) fields() []policyField {
-	return []policyField{
-		{"QueueWait", &p.QueueWait}, {"ProcessingLimit", &p.ProcessingLimit}, {"Grace", &p.Grace},
-		{"BaseBackoff", &p.BaseBackoff}, {"MaxBackoff", &p.MaxBackoff}, {"Jitter", &p.Jitter},
-		{"MaxRetryAfter", &p.MaxRetryAfter}, {"GiveUp", &p.GiveUp}, {"Stall", &p.Stall},
-	}
-}
-
-type policyField struct {
-	name string
-	d    *time.Duration
-}
-
-// Scaled multiplies every time in p by f, zero fields as their defaults. An f
-// that is not a positive number gives a policy that New refuses.
-func (p RetryPolicy) Scaled(f float64) RetryPolicy {
-	p = p.withDefaults()
-	for _, field := range p.fields() {
-		scaled := float64(*field.d) * f
-		switch {
-		case !(f > 0):
-			*field.d = -1
-		case scaled >= math.MaxInt64:
-			*field.d = math.MaxInt64
-		default:
-			*field.d = max(1, time.Duration(scaled))
-		}
-	}
-	return p
-}
-
-func (p RetryPolicy) withDefaults() RetryPolicy {
-	defaults := DefaultRetryPolicy()
-	from := defaults.fields()
-	for i, field := range p.fields() {
-		if *field.d == 0 {
-			*field.d = *from[i].d
-		}
-	}
-	return p
-}
-
-func (p RetryPolicy) validate() error {
-	for _, field := range p.fields() {
-		if *field.d < 0 {
-			return fmt.Errorf("%s is negative", field.name)
-		}
-	}
-	if p.BaseBackoff > p.MaxBackoff {
-		return fmt.Errorf("BaseBackoff (%s) is above MaxBackoff (%s)", p.BaseBackoff, p.MaxBackoff)
-	}
-	return nil
-}
-
-// attemptLimit is how long one attempt may take to its headers. No limit of
-// the client may lie at QueueWait: it would race the balancer's own answer.
-func (p RetryPolicy) attemptLimit() time.Duration {
-	return p.QueueWait + p.ProcessingLimit + p.Grace
-}
-
 // Verdict is what is done after an attempt.
 type Verdict uint8
 
 // The verdicts. See the package documentation for which answer gets which.
 const (
 	Deliver      Verdict = iota // hand the answer to the caller
+	RetryNow                    // send again at once: it has used its backoff up by waiting
 	RetryBackoff                // send again after the backoff
 	RetryAfter                  // send again when the server said, or later
+	DropPin                     // send again after the backoff, to any worker
 	GiveUp                      // end with this answer or error
 )
 
+var verdictNames = [...]string{"deliver", "retry now", "retry after backoff", "retry after what the server said", "drop the pin and retry", "give up"}
+
 // String is the verdict in words.
 func (v Verdict) String() string {
-	switch v {
-	case Deliver:
-		return "deliver"
-	case RetryBackoff:
-		return "retry after backoff"
-	case RetryAfter:
-		return "retry after what the server said"
-	default:
-		return "give up"
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
 	}
+	return "unknown verdict"
 }
 
-// Attempt is the record of one attempt, for results, errors and logs.
+// retries reports whether another attempt follows.
+func (v Verdict) retries() bool { return v != Deliver && v != GiveUp }
+
+// Attempt is the record of one attempt, for results, errors, logs and observers.
 type Attempt struct {
 	Start    time.Time     // when it was sent
 	Duration time.Duration // from sending to the answer's headers, or to the error
@@ -169,61 +51,88 @@ type Attempt struct {
 	Err      error         // why there was no answer; nil when there was one
 }
 
-// seen is everything about an attempt that the verdict depends on.
-type seen struct {
-	status     int           // 0: no answer
-	workerID   string        // X-Runpod-Worker-Id
-	body       []byte        // the beginning of an error's body
-	elapsed    time.Duration // from sending to the headers or the error
-	retryAfter time.Duration // what the server asked for; negative: nothing
-	err        error         // why there was no answer
-	sent       bool          // the request had been written when err came
-	idempotent bool          // running it twice does no harm
-	idsSeen    bool          // this endpoint's workers are known to name themselves
-	repeats    int           // how often this call was retried on thin evidence already
+// Observation is everything about an attempt that its verdict depends on.
+type Observation struct {
+	Status     int           // HTTP status; 0: no answer came
+	WorkerID   string        // X-Runpod-Worker-Id of the answer
+	Body       []byte        // the beginning of the body of an answer of 400 or more, at most 4 KiB
+	Elapsed    time.Duration // from sending to the headers or the error
+	RetryAfter time.Duration // what the server asked for; negative: nothing
+	Err        error         // why no answer came
+	Sent       bool          // the request had been written when Err came
+	Idempotent bool          // running the request twice does no harm
+	Number     int           // of the attempt within its call, from 1
+	Repeats    int           // how often this call was retried on thin evidence already
+	IDsSeen    bool          // this endpoint's workers are known to name themselves
+	Droppable  bool          // the request is pinned to a worker and may go to any other
 }
+
+// Classifier is a caller's own say before the table of the package
+// documentation: false leaves an attempt to the table. It must be quick and
+// safe for concurrent use; it must not keep the Observation's Body.
+type Classifier func(Observation) (Verdict, bool)
 
 // decision is a verdict with its grounds.
 type decision struct {
 	verdict    Verdict
 	reason     string
 	kind       error // the error's kind, should this be the last attempt
-	cold       bool  // the balancer had no worker: nobody's fault, nothing ran
-	expired    bool  // given up since the context ends before another attempt
-	thin       bool  // on thin evidence: counts into seen.repeats
+	account    account
+	thin       bool // on thin evidence: counts into Observation.Repeats
+	expired    bool // given up since the context ends before another attempt
 	mayHaveRun bool
 }
+
+// account says who pays for a retry.
+type account uint8
+
+const (
+	trouble account = iota // something is wrong: the retry budget
+	cold                   // the balancer had no worker: nobody's fault, nothing ran
+)
 
 // maxThin is how often one call is retried on evidence that may just as well
 // mean the caller's own mistake: a worker's 500, a host name not found.
 const maxThin = 2
 
+// judge asks the caller's classifier, if there is one, and then the table.
+func (p RetryPolicy) judge(first Classifier, s Observation) decision {
+	d := p.classify(s)
+	if first == nil {
+		return d
+	}
+	if verdict, ok := first(s); ok && int(verdict) < len(verdictNames) {
+		d.verdict, d.reason = verdict, "as the caller's classifier says"
+	}
+	return d
+}
+
 // classify decides what to do after an attempt. It is the table of the package
 // documentation, and depends on nothing but its arguments.
-func (p RetryPolicy) classify(s seen) decision {
+func (p RetryPolicy) classify(s Observation) decision {
 	switch {
-	case s.err != nil:
+	case s.Err != nil:
 		return classifyError(s)
-	case s.status < 400:
+	case s.Status < 400:
 		return decision{verdict: Deliver, reason: "answered"}
-	case s.status == http.StatusBadRequest:
+	case s.Status == http.StatusBadRequest:
 		return p.classify400(s)
-	case s.status < 500:
+	case s.Status < 500:
 		return classify4xx(s)
 	default:
 		return classify5xx(s)
 	}
 }
 
-func classifyError(s seen) decision {
+func classifyError(s Observation) decision {
 	switch {
-	case errors.Is(s.err, errAttemptLimit):
+	case errors.Is(s.Err, errAttemptLimit):
 		return rerun(s, "no answer within the attempt's limit", ErrProcessingTimeout)
-	case s.sent:
+	case s.Sent:
 		return rerun(s, "connection lost after the request was written", nil)
-	case isPermanent(s.err):
+	case isPermanent(s.Err):
 		return decision{verdict: GiveUp, reason: "cannot connect: certificate or address is wrong"}
-	case isHostNotFound(s.err):
+	case isHostNotFound(s.Err):
 		return thin(s, "host name not found", ErrNotFound)
 	default:
 		return decision{verdict: RetryBackoff, reason: "connection failed before the request was written"}
@@ -232,22 +141,33 @@ func classifyError(s seen) decision {
 
 // classify400 tells a cold start from the caller's own mistake: by the body,
 // by the worker's name, and where both are silent by how long it took.
-func (p RetryPolicy) classify400(s seen) decision {
-	cold := decision{verdict: RetryBackoff, cold: true, kind: ErrNoWorkers, reason: "no worker within the balancer's wait"}
-	switch refusal := readRefusal(s.body); {
+func (p RetryPolicy) classify400(s Observation) decision {
+	switch refusal := readRefusal(s.Body); {
 	case refusal == refusalQueueBased:
 		return decision{verdict: GiveUp, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
-	case refusal == refusalCold:
-		return cold
-	case s.workerID != "":
+	case refusal == refusalPinned && s.Droppable:
+		return decision{verdict: DropPin, account: cold, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
+	case refusal == refusalCold, refusal == refusalPinned:
+		return p.coldStart(s)
+	case s.WorkerID != "":
 		return decision{verdict: GiveUp, kind: ErrBadRequest, reason: "the worker's own 400"}
-	case refusal == refusalLikelyCold || p.tookQueueWait(s.elapsed):
-		return cold
-	case s.idsSeen:
+	case refusal == refusalLikelyCold || p.tookQueueWait(s.Elapsed):
+		return p.coldStart(s)
+	case s.IDsSeen:
 		return thin(s, "a 400 that names no worker, where workers name themselves", ErrBadRequest)
 	default:
 		return decision{verdict: GiveUp, kind: ErrBadRequest, reason: "a 400 that came too soon to be a cold start"}
 	}
+}
+
+// coldStart is the decision about a request that no worker took: one that has
+// waited longer than any backoff goes back at once.
+func (p RetryPolicy) coldStart(s Observation) decision {
+	d := decision{verdict: RetryBackoff, account: cold, kind: ErrNoWorkers, reason: "refused at once: no worker available"}
+	if s.Elapsed >= p.MaxBackoff {
+		d.verdict, d.reason = RetryNow, "no worker within the balancer's wait"
+	}
+	return d
 }
 
 // tookQueueWait reports whether an answer came when the balancer's wait ends:
@@ -256,14 +176,14 @@ func (p RetryPolicy) tookQueueWait(elapsed time.Duration) bool {
 	return elapsed >= p.QueueWait-p.QueueWait/50 && elapsed <= p.QueueWait+p.QueueWait/12
 }
 
-func classify4xx(s seen) decision {
+func classify4xx(s Observation) decision {
 	wait := func(reason string, kind error) decision {
 		return decision{verdict: serverSaid(s), reason: reason, kind: kind}
 	}
 	end := func(reason string, kind error) decision {
 		return decision{verdict: GiveUp, reason: reason, kind: kind}
 	}
-	switch s.status {
+	switch s.Status {
 	case http.StatusTooManyRequests:
 		return wait("rate limited", ErrRateLimited)
 	case http.StatusRequestTimeout, http.StatusTooEarly:
@@ -271,6 +191,9 @@ func classify4xx(s seen) decision {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return end("the key was refused", ErrUnauthorized)
 	case http.StatusNotFound:
+		if s.Droppable && bytes.Contains(s.Body, []byte(workerGone)) {
+			return decision{verdict: DropPin, account: cold, kind: ErrNotFound, reason: "the worker it was pinned to is gone"}
+		}
 		return end("no such endpoint, path or worker", ErrNotFound)
 	case http.StatusRequestEntityTooLarge:
 		return end("the body is too large", ErrTooLarge)
@@ -279,9 +202,9 @@ func classify4xx(s seen) decision {
 	}
 }
 
-func classify5xx(s seen) decision {
-	named := s.workerID != ""
-	switch s.status {
+func classify5xx(s Observation) decision {
+	named := s.WorkerID != ""
+	switch s.Status {
 	case http.StatusServiceUnavailable:
 		reason := "the service is unavailable"
 		if named {
@@ -303,7 +226,7 @@ func classify5xx(s seen) decision {
 		d := rerun(s, "the worker failed", nil)
 		if d.verdict == RetryBackoff {
 			d.thin = true
-			if s.repeats >= maxThin {
+			if s.Repeats >= maxThin {
 				d.verdict = GiveUp
 			}
 		}
@@ -315,25 +238,25 @@ func classify5xx(s seen) decision {
 
 // rerun is the decision where a worker may have carried the request out: only
 // a request that may run twice is sent again.
-func rerun(s seen, reason string, kind error) decision {
+func rerun(s Observation, reason string, kind error) decision {
 	d := decision{verdict: GiveUp, reason: reason, kind: kind, mayHaveRun: true}
-	if s.idempotent {
+	if s.Idempotent {
 		d.verdict = RetryBackoff
 	}
 	return d
 }
 
 // thin retries maxThin times and no more.
-func thin(s seen, reason string, kind error) decision {
+func thin(s Observation, reason string, kind error) decision {
 	d := decision{verdict: GiveUp, reason: reason, kind: kind, thin: true}
-	if s.repeats < maxThin {
+	if s.Repeats < maxThin {
 		d.verdict = RetryBackoff
 	}
 	return d
 }
 
-func serverSaid(s seen) Verdict {
-	if s.retryAfter >= 0 {
+func serverSaid(s Observation) Verdict {
+	if s.RetryAfter >= 0 {
 		return RetryAfter
 	}
 	return RetryBackoff
@@ -344,6 +267,7 @@ type refusal uint8
 
 const (
 	refusalUnknown    refusal = iota
+	refusalPinned             // the one worker that it is pinned to was busy
 	refusalCold               // just one of the two bodies the balancer is known to send
 	refusalLikelyCold         // their words in another shape
 	refusalQueueBased         // the endpoint is not a load-balancing one
@@ -351,11 +275,13 @@ const (
 
 // The balancer's words: {"error":"no workers available"} stands in Runpod's
 // docs, {"detail":"timed out waiting for worker"} was reported by users,
-// "worker_timeout" is the documented reason for a pinned worker that is busy.
+// "worker_timeout" is the documented reason for a pinned worker that is busy,
+// "affinity_worker_gone" for one that is gone.
 const (
 	noWorkers     = "no workers available"
 	timedOut      = "timed out waiting for worker"
 	workerTimeout = "worker_timeout"
+	workerGone    = "affinity_worker_gone"
 	notForQB      = "not allowed for QB API"
 )
 
@@ -363,7 +289,9 @@ func readRefusal(body []byte) refusal {
 	var said struct{ Error, Detail, Reason any }
 	if json.Unmarshal(body, &said) == nil {
 		switch {
-		case said.Error == noWorkers, said.Detail == timedOut, said.Reason == workerTimeout:
+		case said.Reason == workerTimeout:
+			return refusalPinned
+		case said.Error == noWorkers, said.Detail == timedOut:
 			return refusalCold
 		case said.Error == notForQB:
 			return refusalQueueBased

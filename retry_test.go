@@ -19,63 +19,65 @@ const (
 // Each case is named after its row of the table in the package documentation.
 var verdicts = []struct {
 	name    string
-	seen    seen
+	seen    Observation
 	verdict Verdict
 	kind    error
 	may     bool
 }{
-	{"answered", seen{status: 200}, Deliver, nil, false},
-	{"redirect", seen{status: 302}, Deliver, nil, false},
-	{"upgraded", seen{status: 101}, Deliver, nil, false},
-	{"cold 400, documented body", seen{status: 400, body: []byte(docsRefusal), elapsed: 2 * time.Minute}, RetryBackoff, ErrNoWorkers, false},
-	{"cold 400, documented body, at once", seen{status: 400, body: []byte(docsRefusal), elapsed: time.Second}, RetryBackoff, ErrNoWorkers, false},
-	{"cold 400, reported body", seen{status: 400, body: []byte(otherRefusal), elapsed: 2 * time.Minute}, RetryBackoff, ErrNoWorkers, false},
-	{"cold 400, known body though a worker is named", seen{status: 400, body: []byte(docsRefusal), workerID: "w1"}, RetryBackoff, ErrNoWorkers, false},
-	{"cold 400, not JSON", seen{status: 400, body: []byte("<h1>no workers available</h1>")}, RetryBackoff, ErrNoWorkers, false},
-	{"cold 400, no body, full wait", seen{status: 400, elapsed: 121 * time.Second}, RetryBackoff, ErrNoWorkers, false},
-	{"pinned worker busy", seen{status: 400, body: []byte(`{"reason":"worker_timeout"}`), elapsed: 5 * time.Minute}, RetryBackoff, ErrNoWorkers, false},
-	{"worker's own 400", seen{status: 400, workerID: "w1", body: []byte(`{"detail":"bad image"}`), elapsed: 2 * time.Minute}, GiveUp, ErrBadRequest, false},
-	{"worker's own 400 that quotes the balancer", seen{status: 400, workerID: "w1", body: []byte(`{"detail":"upstream: no workers available"}`)}, GiveUp, ErrBadRequest, false},
-	{"unknown 400, soon, names unknown", seen{status: 400, elapsed: time.Second}, GiveUp, ErrBadRequest, false},
-	{"unknown 400, soon, workers name themselves", seen{status: 400, elapsed: time.Second, idsSeen: true}, RetryBackoff, ErrBadRequest, false},
-	{"unknown 400, soon, for the third time", seen{status: 400, elapsed: time.Second, idsSeen: true, repeats: maxThin}, GiveUp, ErrBadRequest, false},
-	{"unknown 400, after 60 s", seen{status: 400, elapsed: time.Minute}, GiveUp, ErrBadRequest, false},
-	{"queue-based endpoint", seen{status: 400, body: []byte(`{"error":"not allowed for QB API"}`), elapsed: 2 * time.Minute}, GiveUp, ErrBadRequest, false},
-	{"worker's 422", seen{status: 422, workerID: "w1"}, GiveUp, ErrBadRequest, false},
-	{"no token", seen{status: 401}, GiveUp, ErrUnauthorized, false},
-	{"forbidden", seen{status: 403}, GiveUp, ErrUnauthorized, false},
-	{"not found", seen{status: 404}, GiveUp, ErrNotFound, false},
-	{"pinned worker gone", seen{status: 404, body: []byte(`{"reason":"affinity_worker_gone"}`)}, GiveUp, ErrNotFound, false},
-	{"body too large", seen{status: 413}, GiveUp, ErrTooLarge, false},
-	{"rate limited", seen{status: 429, retryAfter: -1}, RetryBackoff, ErrRateLimited, false},
-	{"rate limited, Retry-After", seen{status: 429, retryAfter: time.Second}, RetryAfter, ErrRateLimited, false},
-	{"worker loading", seen{status: 503, workerID: "w1", retryAfter: -1}, RetryBackoff, nil, false},
-	{"worker loading, Retry-After", seen{status: 503, workerID: "w1", retryAfter: 0}, RetryAfter, nil, false},
-	{"balancer's 503", seen{status: 503, retryAfter: -1}, RetryBackoff, nil, false},
-	{"first request on a cold endpoint: 502", seen{status: 502}, RetryBackoff, nil, false},
-	{"502 that names a worker", seen{status: 502, workerID: "w1"}, GiveUp, nil, true},
-	{"502 that names a worker, idempotent", seen{status: 502, workerID: "w1", idempotent: true}, RetryBackoff, nil, true},
-	{"processing over 5.5 min", seen{status: 524}, GiveUp, ErrProcessingTimeout, true},
-	{"processing over 5.5 min, idempotent", seen{status: 524, idempotent: true}, RetryBackoff, ErrProcessingTimeout, true},
-	{"worker's 500", seen{status: 500, workerID: "w1"}, GiveUp, nil, true},
-	{"worker's 500, idempotent", seen{status: 500, workerID: "w1", idempotent: true}, RetryBackoff, nil, true},
-	{"worker's 500, idempotent, for the third time", seen{status: 500, workerID: "w1", idempotent: true, repeats: maxThin}, GiveUp, nil, true},
-	{"504", seen{status: 504}, GiveUp, nil, true},
-	{"530", seen{status: 530}, RetryBackoff, nil, false},
-	{"connection failed before the request was written", seen{err: errors.New("refused")}, RetryBackoff, nil, false},
-	{"connection lost after the request was written", seen{err: errors.New("reset"), sent: true}, GiveUp, nil, true},
-	{"connection lost after the request was written, idempotent", seen{err: errors.New("reset"), sent: true, idempotent: true}, RetryBackoff, nil, true},
-	{"no answer within the attempt's limit", seen{err: errAttemptLimit, sent: true}, GiveUp, ErrProcessingTimeout, true},
-	{"host name not found", seen{err: &net.DNSError{IsNotFound: true}}, RetryBackoff, ErrNotFound, false},
-	{"certificate not trusted", seen{err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, GiveUp, nil, false},
+	{"answered", Observation{Status: 200}, Deliver, nil, false},
+	{"redirect", Observation{Status: 302}, Deliver, nil, false},
+	{"upgraded", Observation{Status: 101}, Deliver, nil, false},
+	{"cold 400, documented body", Observation{Status: 400, Body: []byte(docsRefusal), Elapsed: 2 * time.Minute}, RetryNow, ErrNoWorkers, false},
+	{"cold 400, documented body, at once", Observation{Status: 400, Body: []byte(docsRefusal), Elapsed: time.Second}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, reported body", Observation{Status: 400, Body: []byte(otherRefusal), Elapsed: 2 * time.Minute}, RetryNow, ErrNoWorkers, false},
+	{"cold 400, known body though a worker is named", Observation{Status: 400, Body: []byte(docsRefusal), WorkerID: "w1"}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, not JSON", Observation{Status: 400, Body: []byte("<h1>no workers available</h1>")}, RetryBackoff, ErrNoWorkers, false},
+	{"cold 400, no body, full wait", Observation{Status: 400, Elapsed: 121 * time.Second}, RetryNow, ErrNoWorkers, false},
+	{"pinned worker busy", Observation{Status: 400, Body: []byte(`{"reason":"worker_timeout"}`), Elapsed: 5 * time.Minute}, RetryNow, ErrNoWorkers, false},
+	{"pinned worker busy, another will do", Observation{Status: 400, Body: []byte(`{"reason":"worker_timeout"}`), Elapsed: 5 * time.Minute, Droppable: true}, DropPin, ErrNoWorkers, false},
+	{"pinned worker gone, another will do", Observation{Status: 404, Body: []byte(`{"reason":"affinity_worker_gone"}`), Droppable: true}, DropPin, ErrNotFound, false},
+	{"worker's own 400", Observation{Status: 400, WorkerID: "w1", Body: []byte(`{"detail":"bad image"}`), Elapsed: 2 * time.Minute}, GiveUp, ErrBadRequest, false},
+	{"worker's own 400 that quotes the balancer", Observation{Status: 400, WorkerID: "w1", Body: []byte(`{"detail":"upstream: no workers available"}`)}, GiveUp, ErrBadRequest, false},
+	{"unknown 400, soon, names unknown", Observation{Status: 400, Elapsed: time.Second}, GiveUp, ErrBadRequest, false},
+	{"unknown 400, soon, workers name themselves", Observation{Status: 400, Elapsed: time.Second, IDsSeen: true}, RetryBackoff, ErrBadRequest, false},
+	{"unknown 400, soon, for the third time", Observation{Status: 400, Elapsed: time.Second, IDsSeen: true, Repeats: maxThin}, GiveUp, ErrBadRequest, false},
+	{"unknown 400, after 60 s", Observation{Status: 400, Elapsed: time.Minute}, GiveUp, ErrBadRequest, false},
+	{"queue-based endpoint", Observation{Status: 400, Body: []byte(`{"error":"not allowed for QB API"}`), Elapsed: 2 * time.Minute}, GiveUp, ErrBadRequest, false},
+	{"worker's 422", Observation{Status: 422, WorkerID: "w1"}, GiveUp, ErrBadRequest, false},
+	{"no token", Observation{Status: 401}, GiveUp, ErrUnauthorized, false},
+	{"forbidden", Observation{Status: 403}, GiveUp, ErrUnauthorized, false},
+	{"not found", Observation{Status: 404}, GiveUp, ErrNotFound, false},
+	{"pinned worker gone", Observation{Status: 404, Body: []byte(`{"reason":"affinity_worker_gone"}`)}, GiveUp, ErrNotFound, false},
+	{"body too large", Observation{Status: 413}, GiveUp, ErrTooLarge, false},
+	{"rate limited", Observation{Status: 429, RetryAfter: -1}, RetryBackoff, ErrRateLimited, false},
+	{"rate limited, Retry-After", Observation{Status: 429, RetryAfter: time.Second}, RetryAfter, ErrRateLimited, false},
+	{"worker loading", Observation{Status: 503, WorkerID: "w1", RetryAfter: -1}, RetryBackoff, nil, false},
+	{"worker loading, Retry-After", Observation{Status: 503, WorkerID: "w1", RetryAfter: 0}, RetryAfter, nil, false},
+	{"balancer's 503", Observation{Status: 503, RetryAfter: -1}, RetryBackoff, nil, false},
+	{"first request on a cold endpoint: 502", Observation{Status: 502}, RetryBackoff, nil, false},
+	{"502 that names a worker", Observation{Status: 502, WorkerID: "w1"}, GiveUp, nil, true},
+	{"502 that names a worker, idempotent", Observation{Status: 502, WorkerID: "w1", Idempotent: true}, RetryBackoff, nil, true},
+	{"processing over 5.5 min", Observation{Status: 524}, GiveUp, ErrProcessingTimeout, true},
+	{"processing over 5.5 min, idempotent", Observation{Status: 524, Idempotent: true}, RetryBackoff, ErrProcessingTimeout, true},
+	{"worker's 500", Observation{Status: 500, WorkerID: "w1"}, GiveUp, nil, true},
+	{"worker's 500, idempotent", Observation{Status: 500, WorkerID: "w1", Idempotent: true}, RetryBackoff, nil, true},
+	{"worker's 500, idempotent, for the third time", Observation{Status: 500, WorkerID: "w1", Idempotent: true, Repeats: maxThin}, GiveUp, nil, true},
+	{"504", Observation{Status: 504}, GiveUp, nil, true},
+	{"530", Observation{Status: 530}, RetryBackoff, nil, false},
+	{"connection failed before the request was written", Observation{Err: errors.New("refused")}, RetryBackoff, nil, false},
+	{"connection lost after the request was written", Observation{Err: errors.New("reset"), Sent: true}, GiveUp, nil, true},
+	{"connection lost after the request was written, idempotent", Observation{Err: errors.New("reset"), Sent: true, Idempotent: true}, RetryBackoff, nil, true},
+	{"no answer within the attempt's limit", Observation{Err: errAttemptLimit, Sent: true}, GiveUp, ErrProcessingTimeout, true},
+	{"host name not found", Observation{Err: &net.DNSError{IsNotFound: true}}, RetryBackoff, ErrNotFound, false},
+	{"certificate not trusted", Observation{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, GiveUp, nil, false},
 }
 
 func TestClassify(t *testing.T) {
 	policy := DefaultRetryPolicy()
 	for _, c := range verdicts {
 		t.Run(c.name, func(t *testing.T) {
-			if c.seen.retryAfter == 0 && !strings.Contains(c.name, "Retry-After") {
-				c.seen.retryAfter = -1
+			if c.seen.RetryAfter == 0 && !strings.Contains(c.name, "Retry-After") {
+				c.seen.RetryAfter = -1
 			}
 			got := policy.classify(c.seen)
 			if got.verdict != c.verdict || !errors.Is(got.kind, c.kind) || got.mayHaveRun != c.may || got.reason == "" {

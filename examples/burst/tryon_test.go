@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/jpeg"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// volume is a network volume with one photo of each kind, and a text file.
+func volume(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	a, err := openAlbum("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"person.jpg":  a.persons[0].data,
+		"garment.jpg": a.garments[0].data,
+		"notes.jpg":   []byte("not a picture"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func post(dir, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	model := func(time.Time) seconds { return seconds(12 * time.Second) }
+	newTryOn(dir, model).ServeHTTP(w, httptest.NewRequest("POST", tryonPath, strings.NewReader(body)))
+	return w
+}
+
+const goodRequest = `{"person_image_path": "/runpod-volume/person.jpg", "garment_image_path": "/runpod-volume/garment.jpg"}`
+
+func TestTryOnWritesAPictureMadeOfBoth(t *testing.T) {
+	dir := volume(t)
+	w := post(dir, goodRequest)
+	var answer tryonAnswer
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("%d %s (%v)", w.Code, w.Body, err)
+	}
+	if answer.Work.String() != "12.0" {
+		t.Errorf("processing_seconds: %v, want what the model said, 12.0", answer.Work)
+	}
+	key, ok := strings.CutPrefix(answer.Result, "/runpod-volume/results/")
+	if !ok {
+		t.Fatalf("result at %q, want it under /runpod-volume/results/", answer.Result)
+	}
+	made, err := os.ReadFile(filepath.Join(dir, "results", key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := jpeg.Decode(bytes.NewReader(made))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.Bounds().Dx() != 512 || img.Bounds().Dy() != 512 {
+		t.Errorf("the result is %v, want the person's 512 x 512", img.Bounds())
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "results", ".*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
+
+func TestTryOnRefusesLikeFastAPI(t *testing.T) {
+	dir := volume(t)
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		says   []string
+	}{
+		"no JSON":          {`{"person`, 422, []string{`"type":"json_invalid"`}},
+		"field missing":    {`{"person_image_path": "/runpod-volume/person.jpg"}`, 422, []string{`"loc":["body","garment_image_path"]`, `"msg":"Field required"`}},
+		"both missing":     {`{}`, 422, []string{"person_image_path", "garment_image_path"}},
+		"not on volume":    {strings.Replace(goodRequest, "/runpod-volume/person", "/etc/person", 1), 422, []string{"person_image_path"}},
+		"out of volume":    {strings.Replace(goodRequest, "/person", "/../person", 1), 422, []string{"person_image_path"}},
+		"no such file":     {strings.Replace(goodRequest, "garment.jpg", "gone.jpg", 1), 404, []string{"gone.jpg"}},
+		"not a photograph": {strings.Replace(goodRequest, "garment.jpg", "notes.jpg", 1), 400, []string{"garment_image_path", "notes.jpg"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := post(dir, c.body)
+			if w.Code != c.status || !strings.HasPrefix(w.Body.String(), `{"detail":`) {
+				t.Errorf("%d %s, want status %d and a detail", w.Code, w.Body, c.status)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(w.Body.String(), s) {
+					t.Errorf("%s does not say %s", w.Body, s)
+				}
+			}
+		})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "results")); !os.IsNotExist(err) {
+		t.Error("a refused request wrote a result")
+	}
+}
+
+func TestTryOnAnswersPing(t *testing.T) {
+	w := httptest.NewRecorder()
+	newTryOn(t.TempDir(), nil).ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("GET /ping: %d", w.Code)
+	}
+}
