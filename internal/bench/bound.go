@@ -36,8 +36,20 @@ func (p *plan) bound() time.Duration {
 }
 
 // effectiveWorkers is W: how many workers the autoscaler can be made to want.
-func (s *scenario) effectiveWorkers() int {
-	return max(0, min(s.workers, (s.atOnce+s.scaler-1)/s.scaler))
+// Where the balancer refuses at once what is above maxWaiting, it sees at most
+// that and one request for every worker it has.
+func (s *scenario) effectiveWorkers() (w int) {
+	for {
+		seen := s.atOnce
+		if s.maxWaiting > 0 {
+			seen = min(seen, s.maxWaiting+w)
+		}
+		more := max(0, min(s.workers, (seen+s.scaler-1)/s.scaler))
+		if more <= w {
+			return w
+		}
+		w = more
+	}
 }
 
 // readiness is the cold starts of the workers, shortest first. After an outage

@@ -47,12 +47,26 @@ func clients() []client {
 		client{"runpod-go", ours, library})
 }
 
+// variants is the library with its admission set otherwise, to see what that is
+// worth.
+func variants() []client {
+	with := func(m runpod.Admission) func(site) (caller, func()) {
+		return func(s site) (caller, func()) { return throughLibrary(s, runpod.WithAdmission(m)) }
+	}
+	return []client{
+		{"runpod-go", "fixed limit", with(runpod.AdmissionFixed)},
+		{"runpod-go", "no limit", with(runpod.AdmissionOff)},
+	}
+}
+
 // library is package runpod. The one thing it is told is how many calls its
 // caller makes at once.
-func library(s site) (caller, func()) {
-	c, err := runpod.New(
+func library(s site) (caller, func()) { return throughLibrary(s) }
+
+func throughLibrary(s site, options ...runpod.Option) (caller, func()) {
+	c, err := runpod.New(append(options,
 		runpod.WithAPIKey(s.key), runpod.WithEndpoint(s.url), runpod.WithDialContext(s.dial),
-		runpod.WithHTTPTransport(&http.Transport{}), runpod.WithMaxInFlight(s.atOnce))
+		runpod.WithHTTPTransport(&http.Transport{}), runpod.WithMaxInFlight(s.atOnce))...)
 	if err != nil {
 		panic(err)
 	}

@@ -12,13 +12,14 @@ import (
 )
 
 var (
-	seedsFlag = flag.Int("seeds", 0, "seeds for every scenario; 0: 20, or 2 with -short")
-	onlyFlag  = flag.String("only", "", "comma-separated scenarios to run; empty: all")
-	whoFlag   = flag.String("who", "", "comma-separated parts of client names to run; empty: all")
+	seedsFlag    = flag.Int("seeds", 0, "seeds for every scenario; 0: 20, or 2 with -short")
+	onlyFlag     = flag.String("only", "", "comma-separated scenarios to run; empty: all")
+	variantsFlag = flag.Bool("variants", false, "run the library with other admissions too")
+	whoFlag      = flag.String("who", "", "comma-separated parts of client names to run; empty: all")
 )
 
 func pick(list, name string, equal bool) bool {
-	if list == "" {
+	if list == "" || list == "p-" {
 		return true
 	}
 	for part := range strings.SplitSeq(list, ",") {
@@ -49,8 +50,11 @@ func TestCompare(t *testing.T) {
 	results := map[string]map[string][]figures{}
 	var order []scenario
 	cs := clients()
+	if *variantsFlag {
+		cs = append(cs, variants()...)
+	}
 	costs := map[string]*[]time.Duration{}
-	for _, sc := range scenarios() {
+	for _, sc := range chosen() {
 		if !pick(*onlyFlag, sc.name, true) || testing.Short() && sc.huge {
 			continue
 		}
@@ -128,4 +132,11 @@ func TestCompare(t *testing.T) {
 				tk.Milliseconds()/int64(len(fs)))
 		}
 	}
+}
+
+func chosen() []scenario {
+	if strings.HasPrefix(*onlyFlag, "p-") {
+		return probes()
+	}
+	return scenarios()
 }

@@ -89,7 +89,7 @@ func (p *plan) config(floor *shop, volume string) runpodtest.Config {
 		Seed: p.seed, VolumeDir: volume,
 		MaxWorkers: p.sc.workers, ScalerValue: p.sc.scaler,
 		ColdStart: runpodtest.Recorded(p.cold...), Handler: floor.worker,
-		Unfairness: p.sc.unfairness, MaxWaiting: p.sc.maxWaiting, OmitWorkerID: p.sc.noWorkerID,
+		Unfairness: p.sc.unfairness, CancelStarting: p.sc.cancelStarting, MaxWaiting: p.sc.maxWaiting, OmitWorkerID: p.sc.noWorkerID,
 		Refusal: runpodtest.Refusal(p.seed % 2),
 	}
 }

@@ -21,6 +21,7 @@ type scenario struct {
 	workers, scaler int // maximum workers and scaler value
 	cold, service   spread
 	unfairness      float64 // see runpodtest.Config
+	cancelStarting  bool    // workers still starting are dropped when demand falls
 	maxWaiting      int     // the balancer refuses at once when more wait
 	noWorkerID      bool    // the balancer names no worker, ever
 	strangeRefusal  bool    // its 400 has a body that nobody knows
@@ -112,6 +113,28 @@ func scenarios() []scenario {
 		burst("outage", "nothing works from 2 to 12 min", func(s *scenario) { s.outage = 2 * time.Minute }),
 		burst("no-workers", "maximum workers is 0", func(s *scenario) { s.workers = runpodtest.NoWorkers }),
 		burst("trickle", "a call every 10 s on an endpoint that has idled down", func(s *scenario) { s.every = 10 * time.Second }),
+	}
+}
+
+// probes are further endpoints, on which an admission that has learned the wrong
+// thing would do harm. They are run on demand.
+func probes() []scenario {
+	slow := spread{30 * time.Second, 150 * time.Second}
+	big := func(s *scenario) { s.jobs, s.atOnce, s.workers, s.cold = 300, 150, 10, slow }
+	return []scenario{
+		burst("p-slow-v10", "300 calls, 150 at once, 10 workers, scaler value 10, cold starts of 30-150 s", func(s *scenario) { big(s); s.scaler = 10 }),
+		burst("p-slow-v10-cancel", "the same, workers still starting are dropped when demand falls", func(s *scenario) { big(s); s.scaler, s.cancelStarting = 10, true }),
+		burst("p-slow-v4-cancel", "300 at 150, 10 workers, scaler value 4, the same", func(s *scenario) { big(s); s.cancelStarting = true }),
+		burst("p-long", "300 calls, 150 at once, 10 workers, scaler value 4, 60-100 s of work", func(s *scenario) {
+			big(s)
+			s.service, s.horizon = spread{60 * time.Second, 100 * time.Second}, 3*time.Hour
+		}),
+		burst("p-outage-300", "300 calls, 150 at once, 10 workers, an outage from 2 to 12 min", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.outage = 300, 150, 10, 2*time.Minute }),
+		burst("p-refuse-30", "300 calls, 150 at once, 10 workers, refused at once above 30 waiting", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.maxWaiting = 300, 150, 10, 30 }),
+		burst("p-crash-300", "300 calls, 150 at once, 10 workers, one execution in twenty kills its worker", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.crash = 300, 150, 10, 0.05 }),
+		burst("p-5min-300", "300 calls, 150 at once, 10 workers, cold starts of 1-5 min", func(s *scenario) {
+			s.jobs, s.atOnce, s.workers, s.cold = 300, 150, 10, spread{time.Minute, 5 * time.Minute}
+		}),
 	}
 }
 
