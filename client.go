@@ -108,27 +108,26 @@ func (c *Client) Delete(ctx context.Context, key string) error {
 //
 // An answer outside 200 to 299 is an error and a Response both.
 func (c *Client) Call(ctx context.Context, method, path string, in, out any, opts ...CallOption) (*Response, error) {
-	op := operationName(method, path)
-	if err := c.config.missingForCalls(op); err != nil {
+	if err := c.config.missingForCalls(method, path); err != nil {
 		return nil, err
 	}
-	data, err := encode(op, in)
+	data, err := encode(method, path, in)
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.ep.newRequest(op, method, path, data)
+	req, err := c.ep.newRequest(method, path, data)
 	if err != nil {
 		return nil, err
 	}
-	o, err := c.life.begin(ctx, op)
+	call, err := c.ep.begin(ctx, c.life, method, path)
 	if err != nil {
 		return nil, err
 	}
-	defer o.end()
+	defer call.end()
 	_, streams := out.(io.Writer)
-	call := &call{Context: o, op: op, body: bytesBody(data), whole: !streams}
+	call.body, call.whole = bytesBody(data), !streams
 	call.apply(req, opts)
-	resp, err := c.ep.do(call, req)
+	resp, err := call.do(req.WithContext(call))
 	if err != nil {
 		return nil, err
 	}
@@ -147,30 +146,30 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if req.URL != nil {
 		path = req.URL.Path
 	}
-	op := operationName(req.Method, path)
-	if err := c.config.missingForCalls(op); err != nil {
+	if err := c.config.missingForCalls(req.Method, path); err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	own, body, err := c.ep.ownRequest(op, req)
+	call, err := c.ep.begin(req.Context(), c.life, req.Method, path)
 	if err != nil {
+		closeBody(req)
 		return nil, err
 	}
-	o, err := c.life.begin(req.Context(), op)
+	own, err := call.own(req)
 	if err != nil {
+		call.end()
 		return nil, err
 	}
-	call := &call{Context: o, op: op, body: body}
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
 	call.apply(own, opts)
-	resp, err := c.ep.do(call, own)
+	resp, err := call.do(own)
 	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		o.end() // an upgraded connection lives on without a context
+		call.end() // an upgraded connection lives on without a context
 		return resp, err
 	}
-	o.returned()
+	call.returned()
 	resp.Request = req
-	resp.Body = &operationBody{ReadCloser: resp.Body, end: o.end}
+	resp.Body.(*attemptBody).last = true
 	return resp, nil
 }
 
@@ -178,17 +177,6 @@ func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close()
 	}
-}
-
-// operationBody ends the operation when the caller is done with the body.
-type operationBody struct {
-	io.ReadCloser
-	end func()
-}
-
-func (b *operationBody) Close() error {
-	defer b.end()
-	return b.ReadCloser.Close()
 }
 
 func (c *call) apply(req *http.Request, opts []CallOption) {

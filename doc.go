@@ -31,13 +31,16 @@
 //	400 unknown, sooner, otherwise             give up: ErrBadRequest
 //	"not allowed for QB API"                   give up: ErrBadRequest
 //	401, 403                                   give up: ErrUnauthorized
+//	pinned worker gone or busy, with           drop the pin and retry
+//	    AnyWorker
 //	404                                        give up: ErrNotFound
 //	413                                        give up: ErrTooLarge
 //	408, 425, 429, 503                         retry, not before Retry-After
 //	other 4xx (422 ...)                        give up: ErrBadRequest
 //	502, 521-523, 525, 526, 530 without a      retry
 //	    worker's name
-//	the same with one, 504, 520, 524           retry if idempotent
+//	the same with one, 504, 520, 524, other    retry if idempotent
+//	    5xx
 //	500                                        retry if idempotent, at most twice
 //	501, 505; 507                              give up: ErrBadRequest; ErrVolumeFull
 //	connection failed before the request       retry; a wrong certificate gives up,
@@ -54,6 +57,20 @@
 // obeyed up to a cap. There is no number of attempts after which a call fails,
 // but a time: see [RetryPolicy.GiveUp]. The caller's context ends everything at
 // once.
+//
+// Retries on trouble (all but the balancer's refusals) are paid for from a
+// budget that the Client's calls share: see [RetryPolicy.BudgetSize]. An empty
+// budget delays them and fails none. Refusals have an account of their own,
+// and those that have waited their 2 minutes pay nothing. A [Classifier] can
+// be put before the table, an [Observer] and the log see every verdict with its
+// reason.
+//
+// # Admission
+//
+// The service's autoscaler starts workers by what it sees in flight, so holding
+// requests back on a cold endpoint starves it, and sending more than workers
+// can serve within 2 minutes has requests wait in vain. See
+// [AdmissionAdaptive] for how a Client chooses between the two.
 //
 // # Uploads and downloads
 //

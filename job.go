@@ -119,7 +119,7 @@ func (c *Client) checkJob(job *Job) (made map[string]bool, err error) {
 	if job.Method == "" {
 		job.Method = "POST"
 	}
-	if err := c.config.missingForCalls(op); err != nil {
+	if err := c.config.missingForCalls(job.Method, job.Path); err != nil {
 		return nil, err
 	}
 	if len(job.Inputs) > 0 || job.Output != nil && job.SaveTo != "" {

@@ -20,25 +20,48 @@ func newLifetime() *lifetime { return &lifetime{active: map[*operation]struct{}{
 // when the Client is closed.
 type operation struct {
 	context.Context
+	caller context.Context
 	cancel context.CancelCauseFunc
 	life   *lifetime
 	back   bool // returned was called
 }
 
 func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
+	o := new(operation)
+	if err := l.join(o, ctx); err != nil {
+		err.Op = op
+		return nil, err
+	}
+	return o, nil
+}
+
+// join begins an operation. It fails where the context has ended or the Client
+// is closed.
+func (l *lifetime) join(o *operation, ctx context.Context) *Error {
 	if ctx.Err() != nil {
-		return nil, ended(ctx, op)
+		return ended(ctx, "")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, &Error{Op: op, Kind: ErrClosed}
+		return &Error{Kind: ErrClosed}
 	}
-	o := &operation{life: l}
+	o.life, o.caller = l, ctx
 	o.Context, o.cancel = context.WithCancelCause(ctx)
 	l.active[o] = struct{}{}
 	l.waiting.Add(1)
-	return o, nil
+	return nil
+}
+
+// renew gives the operation a new context where the old one was ended for a
+// reason of its own.
+func (o *operation) renew() {
+	o.life.mu.Lock()
+	defer o.life.mu.Unlock()
+	o.Context, o.cancel = context.WithCancelCause(o.caller)
+	if o.life.closed {
+		o.cancel(ErrClosed)
+	}
 }
 
 // returned says that the method has returned, though its context lives on in a
@@ -46,19 +69,24 @@ func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
 func (o *operation) returned() {
 	o.life.mu.Lock()
 	defer o.life.mu.Unlock()
-	if !o.back {
-		o.back = true
-		o.life.waiting.Done()
-	}
+	o.leave()
 }
 
 // end ends the operation. It may be called again.
 func (o *operation) end() {
-	o.returned()
-	o.cancel(nil)
 	o.life.mu.Lock()
 	defer o.life.mu.Unlock()
+	o.leave()
 	delete(o.life.active, o)
+	o.cancel(nil)
+}
+
+// leave stops the Client's closing from waiting. The caller holds the lock.
+func (o *operation) leave() {
+	if !o.back {
+		o.back = true
+		o.life.waiting.Done()
+	}
 }
 
 func (l *lifetime) close() {

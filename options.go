@@ -361,14 +361,17 @@ func (c *config) fromEnvironment(env func(string) string) error {
 
 // missingForCalls and missingForS3 name what must be set before the methods
 // that need it can work; nil when nothing is missing.
-func (c *config) missingForCalls(op string) error {
+func (c *config) missingForCalls(method, path string) error {
+	if c.endpoint != nil && c.apiKey != "" {
+		return nil
+	}
+	op := operationName(method, path)
 	switch {
 	case c.endpoint == nil:
 		return refuse(op, "endpoint", "it is not set: use WithEndpoint, or RUNPOD_ENDPOINT_ID")
-	case c.apiKey == "":
+	default:
 		return refuse(op, "API key", "it is not set: use WithAPIKey, or RUNPOD_API_KEY")
 	}
-	return nil
 }
 
 func (c *config) missingForS3(op string) error {

@@ -44,13 +44,13 @@ func WithCallOptions(ctx context.Context, opts ...CallOption) context.Context {
 type requestBody func() (io.ReadCloser, error)
 
 // newRequest builds a request to the endpoint from its parts.
-func (ep *endpoint) newRequest(op, method, path string, body []byte) (*http.Request, error) {
+func (ep *endpoint) newRequest(method, path string, body []byte) (*http.Request, error) {
 	ref, err := parsePath(path)
 	if err != nil {
-		return nil, refuse(op, "path", "%w", err)
+		return nil, refuse(operationName(method, path), "path", "%w", err)
 	}
 	if !isToken(method) {
-		return nil, refuse(op, "method", "%q is not an HTTP method", method)
+		return nil, refuse(operationName(method, path), "method", "%q is not an HTTP method", method)
 	}
 	header := make(http.Header, 4)
 	if body != nil {
@@ -78,67 +78,75 @@ func (ep *endpoint) resolve(ref *url.URL) *url.URL {
 // authorize puts the key on a request to the endpoint's own host, unless the
 // caller has an Authorization of his own.
 func (ep *endpoint) authorize(h http.Header) {
-	if h.Get("Authorization") == "" {
-		h.Set("Authorization", ep.bearer)
+	if len(h["Authorization"]) == 0 {
+		h["Authorization"] = ep.bearer
 	}
 }
 
-// ownRequest turns a caller's request into one that may be sent several times.
-// It does not change the caller's, but closes its body.
-func (ep *endpoint) ownRequest(op string, req *http.Request) (*http.Request, requestBody, error) {
-	if req.Body != nil {
-		defer req.Body.Close()
-	}
-	u := req.URL
+// own turns a caller's request into the call's, which may be sent several
+// times. It does not change the caller's, but sees to it that its body is
+// closed.
+func (c *call) own(req *http.Request) (*http.Request, error) {
+	u, base := req.URL, c.ep.base
+	var err error
 	switch {
 	case u == nil:
-		return nil, nil, refuse(op, "req.URL", "it is nil")
+		err = refuse(c.op(), "req.URL", "it is nil")
 	case u.Host == "" && u.Scheme == "":
-		u = ep.resolve(u)
-	case u.Scheme != ep.base.Scheme || !strings.EqualFold(u.Host, ep.base.Host):
-		return nil, nil, refuse(op, "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", ep.base.Scheme, ep.base.Host)
-	case req.Host != "" && !strings.EqualFold(req.Host, ep.base.Host):
-		return nil, nil, refuse(op, "req.Host", "it is not the endpoint's host, %s", ep.base.Host)
+		u = c.ep.resolve(u)
+	case u.Scheme != base.Scheme || !strings.EqualFold(u.Host, base.Host):
+		err = refuse(c.op(), "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", base.Scheme, base.Host)
+	case req.Host != "" && !strings.EqualFold(req.Host, base.Host):
+		err = refuse(c.op(), "req.Host", "it is not the endpoint's host, %s", base.Host)
 	}
-	body, length, err := replayable(op, req)
 	if err != nil {
-		return nil, nil, err
+		closeBody(req)
+		return nil, err
 	}
-	own := *req
-	own.URL, own.Host, own.Body, own.GetBody, own.ContentLength = u, ep.base.Host, nil, nil, length
-	own.Header = req.Header.Clone()
-	if own.Header == nil {
-		own.Header = make(http.Header, 2)
+	own := req.WithContext(c)
+	if own.ContentLength, err = c.replayable(req); err != nil {
+		return nil, err
 	}
-	ep.authorize(own.Header)
+	own.URL, own.Host, own.Body, own.GetBody = u, base.Host, nil, nil
 	if own.Method == "" {
 		own.Method = http.MethodGet
 	}
-	return &own, body, nil
+	if len(own.Header["Authorization"]) == 0 {
+		if own.Header = req.Header.Clone(); own.Header == nil {
+			own.Header = make(http.Header, 1)
+		}
+		c.ep.authorize(own.Header)
+	}
+	return own, nil
 }
 
-// replayable gives a body that can be opened again and again: by the request's
-// GetBody where there is one, else from memory, which the service's limit
-// bounds.
-func replayable(op string, req *http.Request) (requestBody, int64, error) {
+// replayable gives the call a body that can be opened again and again: by the
+// request's GetBody where there is one, else from memory, which the service's
+// limit bounds. It returns the body's length, 0 where that is not known before
+// it is sent.
+func (c *call) replayable(req *http.Request) (int64, error) {
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:
-		return nil, 0, nil
+		return 0, nil
 	case req.ContentLength > maxBody:
-		return nil, 0, tooLarge(op, "req.Body", req.ContentLength)
+		req.Body.Close()
+		return 0, tooLarge(c.op(), "req.Body", req.ContentLength)
 	case req.GetBody != nil:
-		return req.GetBody, req.ContentLength, nil
+		c.body, c.once = req.GetBody, req.Body
+		return req.ContentLength, nil
 	}
+	defer req.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(req.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return nil, 0, &Error{Op: op, Field: "req.Body", Err: fmt.Errorf("reading it: %w", err)}
+		return 0, &Error{Op: c.op(), Field: "req.Body", Err: fmt.Errorf("reading it: %w", err)}
 	case len(data) > maxBody:
-		return nil, 0, tooLarge(op, "req.Body", int64(len(data)))
+		return 0, tooLarge(c.op(), "req.Body", int64(len(data)))
 	case req.ContentLength > 0 && int64(len(data)) != req.ContentLength:
-		return nil, 0, refuse(op, "req.ContentLength", "it says %d bytes, the body has %d", req.ContentLength, len(data))
+		return 0, refuse(c.op(), "req.ContentLength", "it says %d bytes, the body has %d", req.ContentLength, len(data))
 	}
-	return bytesBody(data), int64(len(data)), nil
+	c.body = bytesBody(data)
+	return int64(len(data)), nil
 }
 
 func bytesBody(data []byte) requestBody {
@@ -149,7 +157,7 @@ func bytesBody(data []byte) requestBody {
 }
 
 // encode makes a call's JSON body; nil for none.
-func encode(op string, in any) ([]byte, error) {
+func encode(method, path string, in any) ([]byte, error) {
 	var data []byte
 	switch v := in.(type) {
 	case nil:
@@ -161,11 +169,11 @@ func encode(op string, in any) ([]byte, error) {
 	default:
 		var err error
 		if data, err = json.Marshal(in); err != nil {
-			return nil, refuse(op, "in", "it does not encode as JSON: %w", err)
+			return nil, refuse(operationName(method, path), "in", "it does not encode as JSON: %w", err)
 		}
 	}
 	if len(data) > maxBody {
-		return nil, tooLarge(op, "in", int64(len(data)))
+		return nil, tooLarge(operationName(method, path), "in", int64(len(data)))
 	}
 	return data, nil
 }

@@ -58,7 +58,7 @@ func (c *call) take(resp *http.Response, out any) (*Response, error) {
 	}
 	if err := r.JSON(out); err != nil {
 		e, _ := errors.AsType[*Error](err)
-		e.Op = c.op
+		e.Op = c.op()
 		return r, c.report(e)
 	}
 	return r, nil

@@ -306,6 +306,29 @@ func readRefusal(body []byte) refusal {
 	return refusalUnknown
 }
 
+// progress is what the next delay depends on of a call's attempts so far.
+type progress struct {
+	quick        int       // failures in a row that came within MaxBackoff
+	thin         int       // retries on thin evidence
+	troubleSince time.Time // when the attempts began to meet nothing but trouble; zero: they do not
+}
+
+// note takes in an attempt, sent at start, that is to be retried.
+func (g *progress) note(p RetryPolicy, s Observation, d *decision, start time.Time) {
+	if s.Elapsed >= p.MaxBackoff {
+		g.quick = 0
+	}
+	if d.thin {
+		g.thin++
+	}
+	switch {
+	case d.account == cold:
+		g.troubleSince = time.Time{}
+	case g.troubleSince.IsZero():
+		g.troubleSince = start
+	}
+}
+
 // backoff is how long to wait before the next attempt. quick is how many
 // attempts in a row failed within MaxBackoff, elapsed is how long ago the
 // failed one was sent, said what the server asked for (negative: nothing), and

@@ -21,6 +21,7 @@ const (
 	OutcomeOverran     Outcome = "overran"      // longer than ProcessingLimit: 524
 	OutcomeCrashed     Outcome = "crashed"      // its worker died: 502
 	OutcomeLeft        Outcome = "left"         // the client went away
+	OutcomeClosed      Outcome = "closed"       // the server was closed
 	OutcomeFault       Outcome = "fault"        // a Fault answered, or cut the connection
 )
 
@@ -72,7 +73,6 @@ type Stats struct {
 	PeakInFlight int // requests at the endpoint at once, waiting or in work
 
 	WorkersStarted int
-	WorkersReady   int // of these, how many came up
 	PeakWorkers    int // at once, throttled ones not counted
 
 	// Worker time that would be billed, of the service's own time.
@@ -94,8 +94,8 @@ type ledger struct {
 	mu                   sync.Mutex
 	requests             []*Request
 	workers              []*WorkerLife
-	inFlight, waiting    int
-	peakFlight, peakWait int
+	inFlight, peakFlight int
+	peakWait             int
 	peakWorkers          int
 	s3                   int
 }
@@ -115,22 +115,11 @@ func (l *ledger) arrive(r *http.Request) *Request {
 }
 
 // waits notes that a request is whole and waits for a worker.
-func (l *ledger) waits(rec *Request) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	rec.Waiting = l.since()
-	l.waiting++
-	l.peakWait = max(l.peakWait, l.waiting)
-}
+func (l *ledger) waits(rec *Request) { l.note(func() { rec.Waiting = l.since() }) }
 
-// waited notes the end of a wait; worker is "" if none was found.
-func (l *ledger) waited(rec *Request, worker string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waiting--
-	if worker != "" {
-		rec.Worker, rec.Started = worker, l.since()
-	}
+// given notes that a request has a worker.
+func (l *ledger) given(rec *Request, worker string) {
+	l.note(func() { rec.Worker, rec.Started = worker, l.since() })
 }
 
 // end closes a request's record.
@@ -149,7 +138,7 @@ func (l *ledger) hire(rec *WorkerLife) {
 	l.workers = append(l.workers, rec)
 }
 
-// note changes a worker's record.
+// note changes a record.
 func (l *ledger) note(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -205,9 +194,6 @@ func (s *Server) Stats() Stats {
 
 func (st *Stats) addWorker(w WorkerLife) {
 	st.WorkersStarted++
-	if w.Ready > 0 || w.Served > 0 || w.Idle > 0 {
-		st.WorkersReady++
-	}
 	st.Starting += w.Starting
 	st.Busy += w.Busy
 	st.Idle += w.Idle

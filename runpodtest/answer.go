@@ -2,6 +2,7 @@ package runpodtest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ type answer struct {
 	conn     *servedConn
 	id       string // "": not named
 	limit    int64
+	life     context.Context // of the worker: a dead one says nothing more
 	onHijack func()
 
 	header http.Header // the program's; copied when it is sent
@@ -35,10 +37,10 @@ type answer struct {
 // errTaken is what a program's write meets when the balancer has answered.
 var errTaken = errors.New("the request has ended without this worker")
 
-func newAnswer(c *call, cfg *Config, worker string) *answer {
-	a := &answer{w: c.w, conn: c.conn, limit: cfg.BodyLimit, header: http.Header{}}
+func newAnswer(c *call, cfg *Config, w *worker) *answer {
+	a := &answer{w: c.w, conn: c.conn, limit: cfg.BodyLimit, life: w.Context, header: http.Header{}}
 	if !cfg.OmitWorkerID {
-		a.id = worker
+		a.id = w.ID
 	}
 	if c.act.at == afterWork {
 		a.w = discard{http.Header{}}
@@ -60,7 +62,7 @@ func (a *answer) Header() http.Header { return a.header }
 func (a *answer) begin() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.taken || a.hijacked {
+	if a.taken || a.hijacked || a.life.Err() != nil {
 		return false
 	}
 	a.inUse = true
@@ -107,6 +109,9 @@ func (a *answer) writeHeader(status int) {
 	if a.status != 0 {
 		return
 	}
+	if n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64); err == nil && n > a.limit {
+		panic(http.ErrAbortHandler) // nothing is sent: the balancer answers 502
+	}
 	h := a.w.Header()
 	for k, v := range a.header {
 		h[k] = v
@@ -114,9 +119,6 @@ func (a *answer) writeHeader(status int) {
 	h.Del(workerHeader)
 	if a.id != "" {
 		h.Set(workerHeader, a.id)
-	}
-	if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil && n > a.limit {
-		panic(http.ErrAbortHandler) // nothing is sent: the balancer answers 502
 	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		a.status = status
@@ -183,10 +185,12 @@ func (a *answer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, nil
 }
 
-// finish sends the header of an answer without a body.
-func (a *answer) finish() {
+// finish sends the header of an answer without a body, and reports whether the
+// program has answered at all: it has not if it died first.
+func (a *answer) finish() bool {
 	if a.begin() {
 		defer a.end()
 		a.writeHeader(http.StatusOK)
 	}
+	return a.status != 0
 }

@@ -29,6 +29,7 @@ type balancer struct {
 	inProgress int             // requests with a worker that count as demand
 	strict     int             // requests in the queue that insist on one worker
 	lastUse    time.Time
+	failing    bool // the last worker to start crashed at that
 
 	scaleAlarm, policyAlarm *alarm
 }
@@ -126,6 +127,7 @@ func (b *balancer) enqueue(wt *waiter) (ok bool) {
 		b.unqueue(wt)
 		return false
 	}
+	b.ledger.note(func() { b.ledger.peakWait = max(b.ledger.peakWait, b.queue.Len()) })
 	b.rescale()
 	return true
 }
@@ -311,170 +313,4 @@ func (b *balancer) crash(w *worker) {
 		b.dispatch()
 		b.rescale()
 	}
-}
-
-// rescale brings the number of workers to what the rule wants. The caller holds
-// the lock.
-func (b *balancer) rescale() {
-	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
-	for len(b.workers) < want {
-		b.start(b.newWorker(""))
-	}
-	b.shed(want)
-	b.grantCapacity()
-	b.armIdle(want)
-	b.armScaler()
-	b.ledger.note(func() { b.ledger.peakWorkers = max(b.ledger.peakWorkers, b.occupied()) })
-}
-
-// start begins a worker's cold start, if there is a GPU for it.
-func (b *balancer) start(w *worker) {
-	if b.capacity == 0 || b.occupied() < b.capacity {
-		b.begin(w, b.coldStart(w))
-	}
-}
-
-func (b *balancer) coldStart(w *worker) time.Duration {
-	return b.cfg.real(b.cfg.ColdStart.at(b.cfg.Seed, drawColdStart, w.Number))
-}
-
-// occupied is how many workers have a GPU.
-func (b *balancer) occupied() (n int) {
-	for _, w := range b.workers {
-		if w.phase != throttled {
-			n++
-		}
-	}
-	return n
-}
-
-// grantCapacity starts throttled workers, oldest first, while GPUs are free.
-func (b *balancer) grantCapacity() {
-	if b.capacity == 0 {
-		return
-	}
-	for _, w := range b.workers {
-		if w.phase == throttled {
-			b.start(w)
-		}
-	}
-}
-
-// shed drops workers above want that have not begun to serve, newest first, and
-// above the maximum idle ones too.
-func (b *balancer) shed(want int) {
-	for i := len(b.workers) - 1; i >= 0 && len(b.workers) > want; i-- {
-		w := b.workers[i]
-		over := len(b.workers) > b.max
-		switch {
-		case w.pinned && !over:
-		case w.phase == throttled, w.phase == starting && (over || b.cfg.CancelStarting):
-			b.remove(w, "cancelled", errStopped)
-		case w.phase == idle && over:
-			b.remove(w, "scaled down", errStopped)
-		}
-	}
-}
-
-// armIdle sets the idle timeout of workers that are not wanted any more.
-func (b *balancer) armIdle(want int) {
-	if len(b.workers) <= want {
-		return
-	}
-	for _, w := range b.workers {
-		if w.phase == idle && w.alarm == nil {
-			left := time.Until(w.idleSince.Add(b.cfg.real(b.cfg.IdleTimeout)))
-			w.alarm = b.after(max(left, 0), func() { b.idled(w) })
-		}
-	}
-}
-
-// idled stops a worker whose idle timeout has passed, if there are still more
-// workers than wanted. Otherwise rescale sets the timeout again when there are.
-func (b *balancer) idled(w *worker) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed || w.phase != idle || w.alarm == nil {
-		return
-	}
-	w.alarm = nil
-	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
-	if len(b.workers) > want {
-		b.remove(w, "scaled down", errStopped)
-		b.dispatch()
-		b.rescale()
-	}
-}
-
-// demand is what the autoscaler sees now.
-func (b *balancer) demand() demand {
-	d := demand{queued: b.queued, inProgress: b.inProgress}
-	if b.cfg.ScalerType == QueueDelay {
-		d.overdue, _ = b.overdue()
-	}
-	return d
-}
-
-// overdue is how many requests have waited for ScalerValue seconds, and when the
-// next one will have (zero: none waits).
-func (b *balancer) overdue() (n int, next time.Time) {
-	patience := b.cfg.real(time.Duration(b.cfg.ScalerValue) * time.Second)
-	now := time.Now()
-	for e := b.queue.Front(); e != nil; e = e.Next() {
-		wt := e.Value.(*waiter)
-		due := wt.since.Add(patience)
-		switch {
-		case wt.free:
-		case !due.After(now):
-			n++
-		case next.IsZero() || due.Before(next):
-			next = due
-		}
-	}
-	return n, next
-}
-
-// armScaler makes the queue-delay rule look again when the next request has
-// waited long enough.
-func (b *balancer) armScaler() {
-	if b.cfg.ScalerType != QueueDelay {
-		return
-	}
-	b.scaleAlarm.stop()
-	b.scaleAlarm = nil
-	if _, next := b.overdue(); !next.IsZero() {
-		b.scaleAlarm = b.after(time.Until(next), b.rescaleNow)
-	}
-}
-
-func (b *balancer) rescaleNow() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.closed {
-		b.dispatch()
-		b.rescale()
-	}
-}
-
-// applyIdlePolicy lowers the maximum of an endpoint nobody has used for days.
-func (b *balancer) applyIdlePolicy() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return
-	}
-	unused, next := b.cfg.service(time.Since(b.lastUse)), idlePolicySecond
-	switch {
-	case unused >= idlePolicySecond:
-		b.min, b.max = 0, 0
-		b.rescale()
-		return // until a person raises it
-	case unused >= idlePolicyFirst:
-		b.max = min(b.max, 2)
-		b.min = min(b.min, b.max)
-		b.rescale()
-	default:
-		next = idlePolicyFirst
-	}
-	b.policyAlarm = b.after(b.cfg.real(next-unused), b.applyIdlePolicy)
 }

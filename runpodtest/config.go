@@ -128,7 +128,8 @@ type Config struct {
 
 	// ServiceTime is how long a worker works on a request before its Handler is
 	// called. Default 10 to 15 s without a Handler, nothing with one. It runs to
-	// its end even if the client leaves, as a busy GPU does.
+	// its end even if the client leaves, as a busy GPU does. Requests to /ping and
+	// HealthPath take none.
 	ServiceTime Dist
 
 	// Concurrency is how many requests one worker takes at a time. Default 1.

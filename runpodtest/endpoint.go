@@ -16,7 +16,6 @@ type endpoint struct {
 	balancer *balancer
 	ledger   *ledger
 	faults   *faultList
-	scratch  string // folder for large bodies
 	gate     *gate
 }
 
@@ -40,7 +39,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.act = e.faults.forRequest(OnEndpoint, r, r.URL.Path)
 	c.w = c.act.shape(w, r.Context(), c.conn, e.cfg.Speed)
 	if c.act.at != atWorker && !sleep(r.Context(), e.cfg.real(c.act.delay)) {
-		c.outcome = OutcomeLeft
+		c.outcome = e.parting()
 		return
 	}
 	if c.act.at == atArrival {
@@ -55,6 +54,14 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		e.queue(c)
 	}
+}
+
+// parting is why a connection has ended: the client left, or the server closes.
+func (e *endpoint) parting() Outcome {
+	if e.balancer.ctx.Err() != nil {
+		return OutcomeClosed
+	}
+	return OutcomeLeft
 }
 
 // reject answers at the edge: without a worker id.
@@ -82,12 +89,13 @@ func (e *endpoint) admit(c *call) bool {
 // read takes the whole request in, up to the limit. A client that leaves is only
 // noticed by net/http once the body has been read.
 func (e *endpoint) read(c *call) bool {
-	body, err := spool(c.r, e.cfg.BodyLimit, e.scratch)
+	body, err := spool(c.r, e.cfg.BodyLimit)
 	switch {
 	case errors.Is(err, errTooLarge):
 		c.reject(OutcomeRejected, http.StatusRequestEntityTooLarge, writeError, "request body too large")
 	case err != nil:
-		c.outcome = OutcomeLeft
+		c.outcome = e.parting()
+		abort(c.conn)
 	default:
 		c.body = body
 		return true
@@ -107,11 +115,10 @@ func (e *endpoint) queue(c *call) {
 	e.ledger.waits(c.rec)
 	w, end := e.wait(c, wt)
 	if w == nil {
-		e.ledger.waited(c.rec, "")
 		e.turnAway(c, wt, end)
 		return
 	}
-	e.ledger.waited(c.rec, w.ID)
+	e.ledger.given(c.rec, w.ID)
 	e.work(c, wt, w)
 }
 
@@ -156,7 +163,7 @@ func (e *endpoint) wait(c *call, wt *waiter) (*worker, waitEnd) {
 func (e *endpoint) turnAway(c *call, wt *waiter, end waitEnd) {
 	switch {
 	case end == clientLeft:
-		c.outcome = OutcomeLeft
+		c.outcome = e.parting()
 	case end == workerGone:
 		c.reject(OutcomeRejected, http.StatusNotFound, writeReason, "affinity_worker_gone")
 	case end == waitedInVain && wt.affinity.strict:
@@ -182,7 +189,7 @@ func writeTimeout(w http.ResponseWriter, status int, text string) {
 func (e *endpoint) work(c *call, wt *waiter, w *worker) {
 	ctx, cancel := context.WithCancel(w.Context)
 	defer cancel()
-	a := newAnswer(c, e.cfg, w.ID)
+	a := newAnswer(c, e.cfg, w)
 	a.onHijack = func() { e.balancer.socketOpened(wt, w) }
 	ran := make(chan runEnd, 1)
 	go func() {
@@ -215,7 +222,7 @@ func (e *endpoint) attend(c *call, a *answer, w *worker, ran <-chan runEnd, limi
 		case <-left:
 			if !a.isHijacked() {
 				a.takeOver()
-				c.outcome = OutcomeLeft
+				c.outcome = e.parting()
 				return
 			}
 			left = nil
@@ -244,15 +251,23 @@ func (e *endpoint) run(c *call, a *answer, w *worker, ctx context.Context) (end 
 			end = runCrashed
 		}
 	}()
-	h := e.balancer.loadingOr(w, w.handler)
-	if c.act.at == atWorker {
+	h := w.handler
+	switch {
+	case c.act.at == atWorker:
 		sleep(w.Context, e.cfg.real(c.act.delay))
 		h = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { c.act.perform(rw, c.conn) })
-	} else if !w.loading() && !e.isHealth(c.r) {
+	case w.loading():
+		h = stillLoading
+	case !e.isHealth(c.r):
 		e.labour(c, w)
 	}
+	if w.Context.Err() != nil {
+		return runCrashed // or the server closes
+	}
 	h.ServeHTTP(a, c.forWorker(ctx))
-	a.finish()
+	if !a.finish() {
+		return runCrashed
+	}
 	return runDone
 }
 
@@ -310,9 +325,12 @@ func (c *call) settle(status int) {
 // answer, or if the worker's has begun, by cutting the connection.
 func (e *endpoint) intervene(c *call, a *answer, outcome Outcome) {
 	begun := a.takeOver()
+	if e.parting() == OutcomeClosed {
+		outcome = OutcomeClosed
+	}
 	c.outcome = outcome
 	switch {
-	case begun || e.balancer.ctx.Err() != nil:
+	case begun || outcome == OutcomeClosed:
 		c.status = a.status
 		abort(c.conn)
 	case outcome == OutcomeOverran:

@@ -185,7 +185,8 @@ const (
 
 // Answer answers instead of the service, before the request's body is read:
 // an answer of the balancer (no worker id) or of the gateway. header is pairs of
-// name and value, such as "Retry-After", "2".
+// name and value, such as "Retry-After", "2". A status below 200 is no answer:
+// the connection is reset.
 func Answer(status int, body string, header ...string) Action {
 	return Action{at: atArrival, status: status, body: body, header: header}
 }

@@ -125,12 +125,12 @@ func (c *memConn) CloseWrite() error {
 	return nil
 }
 
-// reset drops what is under way in both directions; every read and write at
-// either end then fails with ECONNRESET.
+// reset makes every read and write at either end fail with ECONNRESET. As on
+// Linux, the other end first reads what had reached it.
 func (c *memConn) reset() {
 	for _, s := range []*stream{c.in, c.out} {
 		s.fail(syscallError("read", s.addr, syscall.ECONNRESET),
-			syscallError("write", s.addr, syscall.ECONNRESET), true)
+			syscallError("write", s.addr, syscall.ECONNRESET), s == c.in)
 	}
 }
 
@@ -169,8 +169,6 @@ func (s *stream) read(p []byte) (int, error) {
 		switch {
 		case s.readBy.passed:
 			return 0, os.ErrDeadlineExceeded
-		case s.readErr != nil && s.readErr != io.EOF:
-			return 0, s.readErr
 		case s.off < len(s.buf):
 			return s.take(p), nil
 		case s.readErr != nil:
@@ -236,7 +234,7 @@ func (s *stream) fail(readErr, writeErr error, drop bool) {
 	if readErr == nil {
 		readErr = io.EOF
 	}
-	if s.readErr == nil || (s.readErr == io.EOF && drop) {
+	if s.readErr == nil || (s.readErr == io.EOF && drop) { // EOF may have been the other end's
 		s.readErr = readErr
 	}
 	if s.writeErr == nil {

@@ -43,7 +43,7 @@ func writeText(w http.ResponseWriter, status int, text string) {
 
 // perform sends what the action answers, or resets the connection.
 func (a Action) perform(w http.ResponseWriter, conn *servedConn) {
-	if a.status == 0 {
+	if a.status < http.StatusOK {
 		abort(conn)
 	}
 	for i := 0; i+1 < len(a.header); i += 2 {

@@ -122,8 +122,15 @@ func (v *volume) serve(c *s3Call, w http.ResponseWriter) {
 	out := &s3Writer{ResponseWriter: w, utc: v.cfg.S3.UTCDates}
 	if !v.isComplete(c.r) {
 		v.inner.ServeHTTP(out, c.r)
+		out.WriteHeader(http.StatusOK) // if nothing was written
 		return
 	}
+	v.complete(c, out)
+}
+
+// complete finishes a multipart upload, with what habits there are.
+func (v *volume) complete(c *s3Call, out *s3Writer) {
+	w := out.ResponseWriter
 	if v.cfg.S3.LateComplete {
 		out.ResponseWriter = discard{http.Header{}}
 	}

@@ -32,11 +32,11 @@ func (s *spooled) Close() error {
 
 // spool receives a body of at most limit bytes. An upgrade request's connection
 // belongs to the worker: it is left alone.
-func spool(r *http.Request, limit int64, dir string) (*spooled, error) {
+func spool(r *http.Request, limit int64) (*spooled, error) {
 	switch {
 	case r.ContentLength > limit:
 		return nil, errTooLarge
-	case r.ContentLength == 0, strings.EqualFold(r.Header.Get("Connection"), "upgrade"):
+	case r.ContentLength == 0, strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade"):
 		return &spooled{Reader: http.NoBody}, nil
 	}
 	head, err := io.ReadAll(io.LimitReader(r.Body, min(inMemory, limit)+1))
@@ -48,11 +48,11 @@ func spool(r *http.Request, limit int64, dir string) (*spooled, error) {
 	case len(head) <= inMemory:
 		return &spooled{Reader: bytes.NewReader(head)}, nil
 	}
-	return spoolToFile(head, r.Body, limit, dir)
+	return spoolToFile(head, r.Body, limit)
 }
 
-func spoolToFile(head []byte, rest io.Reader, limit int64, dir string) (*spooled, error) {
-	f, err := os.CreateTemp(dir, "body-")
+func spoolToFile(head []byte, rest io.Reader, limit int64) (*spooled, error) {
+	f, err := os.CreateTemp("", "runpod-body-")
 	if err != nil {
 		return nil, err
 	}

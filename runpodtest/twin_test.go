@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
@@ -78,4 +80,9 @@ func (tw *twin) s3(change ...func(*s3.Options)) *s3.Client {
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 		Retryer:                    aws.NopRetryer{},
 	}, change...)
+}
+
+// addHeader adds a header to an S3 request before it is signed.
+func addHeader(name, value string) func(*middleware.Stack) error {
+	return smithyhttp.AddHeaderValue(name, value)
 }

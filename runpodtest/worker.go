@@ -104,7 +104,7 @@ func (b *balancer) ready(w *worker) {
 	if b.closed || w.phase != starting {
 		return
 	}
-	if !ok {
+	if b.failing = !ok; b.failing {
 		b.remove(w, "crashed", errCrashed)
 		b.rescale()
 		return
@@ -219,7 +219,10 @@ func (b *balancer) askHealth(w *worker) int {
 			b.crash(w)
 		}
 	}()
-	b.loadingOr(w, w.handler).ServeHTTP(probe, r)
+	if w.loading() {
+		return http.StatusServiceUnavailable
+	}
+	w.handler.ServeHTTP(probe, r)
 	return max(probe.status, http.StatusOK)
 }
 
@@ -247,16 +250,11 @@ func (p *probeWriter) WriteHeader(status int) {
 	}
 }
 
-// loadingOr is h, or while the worker loads its model the 503 of a FastAPI
-// program that is not ready.
-func (b *balancer) loadingOr(w *worker, h http.Handler) http.Handler {
-	if !w.loading() {
-		return h
-	}
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		writeJSON(rw, http.StatusServiceUnavailable, "application/json",
-			map[string]string{"detail": "the model is still loading"})
-	})
-}
-
+// loading reports whether the worker, though started, cannot work yet.
 func (w *worker) loading() bool { return time.Now().Before(w.loadingUntil) }
+
+// stillLoading is the 503 of a FastAPI program that is not ready.
+var stillLoading = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	writeJSON(rw, http.StatusServiceUnavailable, "application/json",
+		map[string]string{"detail": "the model is still loading"})
+})

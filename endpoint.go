@@ -1,0 +1,207 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"golang.org/x/time/rate"
+)
+
+// workerIDHeader names the worker that answered; the balancer's own answers
+// are believed not to have it.
+const workerIDHeader = "X-Runpod-Worker-Id"
+
+// endpoint is one load-balancing endpoint: go-retryablehttp's loop with our
+// verdicts and delays, around a RoundTripper that makes the attempts. It is
+// safe for concurrent use.
+type endpoint struct {
+	base      *url.URL
+	bearer    []string // the Authorization header
+	secrets   []string // never to be shown
+	retry     *retryablehttp.Client
+	transport *http.Transport
+	conns     *connCounter
+	admission *admission
+	limiter   *rate.Limiter
+	policy    RetryPolicy
+	first     Classifier
+	observer  Observer
+	logger    *slog.Logger
+	budgets   budgets
+
+	idsSeen    atomic.Bool  // workers here name themselves
+	lastAnswer atomic.Int64 // when a worker last answered any call, in Unix nanoseconds
+	refused    atomic.Int64 // when the balancer last had no worker, likewise
+	piloted    atomic.Int64 // until when somebody is about to send, likewise
+	counts     callCounts
+}
+
+// callCounts are what Stats says of the calls.
+type callCounts struct {
+	calls, failed, attempts, cold, trouble atomic.Int64
+}
+
+func newEndpoint(c *config) *endpoint {
+	ep := &endpoint{
+		base:     c.endpoint,
+		bearer:   []string{"Bearer " + c.apiKey},
+		secrets:  c.secrets(),
+		conns:    &connCounter{},
+		limiter:  c.limiter,
+		policy:   c.policy,
+		first:    c.classifier,
+		observer: c.observer,
+		logger:   c.logger,
+	}
+	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
+	ep.budgets = newBudgets(c.maxInFlight, c.policy)
+	ep.transport = c.cloneTransport(ep.conns)
+	ep.transport.MaxIdleConns = c.maxInFlight
+	ep.transport.MaxIdleConnsPerHost = c.maxInFlight
+	ep.transport.MaxConnsPerHost = 0
+	ep.transport.ResponseHeaderTimeout = 0 // the attempt's limit is the policy's
+	ep.retry = &retryablehttp.Client{
+		HTTPClient: &http.Client{
+			// Not the transport itself: go-retryablehttp closes all idle
+			// connections of one that lets it, whenever a call gives up.
+			Transport:     roundTripper(ep.attempt),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		RetryMax: math.MaxInt, // time bounds a call, not a number
+		CheckRetry: func(ctx context.Context, _ *http.Response, err error) (bool, error) {
+			return callFrom(ctx).judge(err), nil
+		},
+		// Backoff sees neither the call nor its context, so the wait is made
+		// where both are at hand.
+		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
+		PrepareRetry: func(req *http.Request) error { return callFrom(req.Context()).wait() },
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+	return ep
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// admit waits for a place and for the pace. A call that has waited longer than
+// GiveUp fails here where no worker has answered anybody since.
+func (ep *endpoint) admit(c *call) error {
+	if err := ep.admission.gate.acquireAgain(c.Context, &c.ticket); err != nil {
+		return err
+	}
+	err := ep.pace(c)
+	if err == nil && ep.refused.Load() > ep.lastAnswer.Load() && time.Since(ep.patienceFrom(c)) >= ep.policy.GiveUp {
+		c.last = decision{verdict: GiveUp, kind: ErrNoWorkers, reason: "no worker has answered any call for too long"}
+		err = errors.New(c.last.reason)
+	}
+	if err != nil {
+		ep.admission.gate.release()
+	}
+	return err
+}
+
+// pace waits for the rate limit, if there is one.
+func (ep *endpoint) pace(c *call) error {
+	if ep.limiter == nil {
+		return nil
+	}
+	err := ep.limiter.Wait(c.Context)
+	if err != nil && c.Err() == nil { // the limiter foresees what the deadline makes pointless
+		err = errors.Join(context.DeadlineExceeded, err)
+	}
+	return err
+}
+
+// pilot shortens a delay where nothing is in flight: if every caller slept for
+// longer than a worker's idle timeout (5 s by default, Runpod docs), workers
+// that are there or starting would be taken away.
+func (ep *endpoint) pilot(delay, said time.Duration) time.Duration {
+	most := ep.policy.MaxBackoff / 5
+	if delay <= most || said >= 0 {
+		return delay
+	}
+	if held, _, _ := ep.admission.gate.counts(); held > 0 {
+		return delay
+	}
+	now := time.Now().UnixNano()
+	if until := ep.piloted.Load(); now < until || !ep.piloted.CompareAndSwap(until, now+int64(most)) {
+		return delay // somebody else is on the way
+	}
+	return most
+}
+
+// patienceFrom is when a call's patience with a balancer that has no workers
+// began: when it started, or when a worker last answered anybody.
+func (ep *endpoint) patienceFrom(c *call) time.Time {
+	if last := time.Unix(0, ep.lastAnswer.Load()); last.After(c.start) {
+		return last
+	}
+	return c.start
+}
+
+// note keeps what an attempt says about the endpoint.
+func (ep *endpoint) note(o Observation, d decision) {
+	if o.WorkerID != "" && !ep.idsSeen.Load() {
+		ep.idsSeen.Store(true)
+	}
+	switch {
+	case d.account == cold:
+		ep.refused.Store(time.Now().UnixNano())
+		ep.counts.cold.Add(1)
+	case o.WorkerID != "" || d.verdict == Deliver:
+		ep.lastAnswer.Store(time.Now().UnixNano())
+		ep.budgets.earn()
+	}
+	if d.account == trouble && d.verdict.retries() {
+		ep.counts.trouble.Add(1)
+	}
+	ep.admission.observe(o, d)
+}
+
+// budgets are the two accounts that pay for retries.
+type budgets struct {
+	mu      *sync.Mutex
+	trouble *budget
+	cold    *budget
+}
+
+// newBudgets sizes the account for refusals by the backoff itself: it pays for
+// what as many calls as may be in flight send while they all back off, and so
+// bounds what more calls than that can send.
+func newBudgets(inFlight int, p RetryPolicy) budgets {
+	n := float64(inFlight)
+	return budgets{
+		mu:      new(sync.Mutex),
+		trouble: newBudget(float64(p.BudgetSize), p.BudgetRefill),
+		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
+	}
+}
+
+// take pays for a retry and says how long the payment takes. A refusal that
+// has waited its 2 minutes has paid by waiting.
+func (b *budgets) take(now time.Time, d *decision) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case d.account == trouble:
+		return b.trouble.take(now)
+	case d.verdict != RetryNow:
+		return b.cold.take(now)
+	}
+	return 0
+}
+
+func (b *budgets) earn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trouble.earn(earned)
+}
