@@ -8,135 +8,141 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 var (
 	seedsFlag    = flag.Int("seeds", 0, "seeds for every scenario; 0: 20, or 2 with -short")
-	onlyFlag     = flag.String("only", "", "comma-separated scenarios to run; empty: all")
+	onlyFlag     = flag.String("only", "", "comma-separated scenarios to run; empty: all of the comparison; probes: the further ones")
+	whoFlag      = flag.String("who", "", "comma-separated parts of the names of clients to run; empty: all")
 	variantsFlag = flag.Bool("variants", false, "run the library with other admissions too")
-	whoFlag      = flag.String("who", "", "comma-separated parts of client names to run; empty: all")
+	traceFlag    = flag.Bool("trace", false, "print what each client's first seed looked like over time")
+	docsFlag     = flag.String("docs", "", "folder in which to bring compare.md, compare.csv and compare.svg up to date")
 )
 
-func pick(list, name string, equal bool) bool {
-	if list == "" || list == "p-" {
-		return true
+// TestCompare runs every client through every scenario on the same seeds and
+// prints what came of it, with every target as met or missed. It fails where the
+// library loses a call, does one twice, or sends a malformed one again; where a
+// client beats the bound, which is then none; and where -docs cannot be written.
+func TestCompare(t *testing.T) {
+	tab := newTable(chosenScenarios(t), chosenClients(t), chosenSeeds())
+	tab.fill(t)
+	tab.print(os.Stdout)
+	targets := tab.judge()
+	printTargets(os.Stdout, targets)
+	for _, x := range targets {
+		if x.hard && !x.met {
+			t.Errorf("%s: %s: want %s, got %s", x.scenario, x.name, x.want, x.got)
+		}
 	}
+	tab.checkBound(t)
+	if *docsFlag != "" {
+		if err := tab.writeDocs(*docsFlag, targets); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func chosenSeeds() int {
+	switch {
+	case *seedsFlag > 0:
+		return *seedsFlag
+	case testing.Short():
+		return 2
+	}
+	return 20
+}
+
+func chosenScenarios(t *testing.T) (chosen []scenario) {
+	all := scenarios()
+	if *onlyFlag == "probes" {
+		all, *onlyFlag = probes(), ""
+	}
+	for _, sc := range all {
+		if (*onlyFlag == "" || listed(*onlyFlag, func(part string) bool { return part == sc.name })) && !(sc.huge && testing.Short()) {
+			chosen = append(chosen, sc)
+		}
+	}
+	if len(chosen) == 0 {
+		t.Fatalf("-only %s: no such scenario", *onlyFlag)
+	}
+	return chosen
+}
+
+func chosenClients(t *testing.T) (chosen []client) {
+	all := clients()
+	if *variantsFlag {
+		all = append(all, variants()...)
+	}
+	for _, c := range all {
+		if *whoFlag == "" || listed(*whoFlag, func(part string) bool { return strings.Contains(c.String(), part) }) {
+			chosen = append(chosen, c)
+		}
+	}
+	if len(chosen) == 0 {
+		t.Fatalf("-who %s: no such client", *whoFlag)
+	}
+	return chosen
+}
+
+func listed(list string, is func(string) bool) bool {
 	for part := range strings.SplitSeq(list, ",") {
-		if part == name || !equal && strings.Contains(name, part) {
+		if is(part) {
 			return true
 		}
 	}
 	return false
 }
 
-func TestCompare(t *testing.T) {
-	seeds := 20
-	volume := t.TempDir()
-	if testing.Short() {
-		seeds = 2
-	}
-	if *seedsFlag > 0 {
-		seeds = *seedsFlag
-	}
-	type work struct {
-		sc   *scenario
-		c    client
-		seed uint64
-		into *figures
-		took *time.Duration
-	}
-	var queue []work
-	results := map[string]map[string][]figures{}
-	var order []scenario
-	cs := clients()
-	if *variantsFlag {
-		cs = append(cs, variants()...)
-	}
-	costs := map[string]*[]time.Duration{}
-	for _, sc := range chosen() {
-		if !pick(*onlyFlag, sc.name, true) || testing.Short() && sc.huge {
-			continue
-		}
-		order = append(order, sc)
-		results[sc.name] = map[string][]figures{}
-		for _, c := range cs {
-			results[sc.name][c.String()] = make([]figures, seeds)
-			ds := make([]time.Duration, seeds)
-			costs[sc.name+c.String()] = &ds
-		}
-		for seed := range seeds {
-			for _, c := range cs {
-				if pick(*whoFlag, c.String(), false) {
-					queue = append(queue, work{&sc, c, uint64(seed + 1), &results[sc.name][c.String()][seed], &(*costs[sc.name+c.String()])[seed]})
+// fill makes every run, as many at a time as there are processors, each in a time
+// bubble of its own. Clients take turns on every seed.
+func (t *table) fill(tt *testing.T) {
+	volume := tt.TempDir()
+	todo := make(chan func(*testing.T))
+	go func() {
+		defer close(todo)
+		for i := range t.scenarios {
+			for seed := range t.seeds {
+				for _, c := range t.clients {
+					todo <- func(tt *testing.T) { t.one(tt, &t.scenarios[i], c, seed, volume) }
 				}
 			}
 		}
-	}
-	jobs := make(chan work)
-	go func() {
-		for _, w := range queue {
-			jobs <- w
-		}
-		close(jobs)
 	}()
-	t.Run("runs", func(t *testing.T) {
+	tt.Run("runs", func(tt *testing.T) {
 		for i := range runtime.GOMAXPROCS(0) {
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				t.Parallel()
-				for w := range jobs {
-					begin := time.Now()
-					synctest.Test(t, func(t *testing.T) {
-						r, err := simulate(newPlan(w.sc, w.seed), w.c, volume)
-						if err != nil {
-							t.Fatal(err)
-						}
-						*w.into = measure(r)
-					})
-					*w.took = time.Since(begin)
+			tt.Run(fmt.Sprint(i+1), func(tt *testing.T) {
+				tt.Parallel()
+				for run := range todo {
+					run(tt)
 				}
 			})
 		}
 	})
-	med := func(fs []figures, f func(figures) float64) float64 {
-		var v []float64
-		for _, x := range fs {
-			v = append(v, f(x))
+}
+
+func (t *table) one(tt *testing.T, sc *scenario, c client, seed int, volume string) {
+	var r *run
+	synctest.Test(tt, func(tt *testing.T) {
+		var err error
+		if r, err = simulate(newPlan(sc, uint64(seed+1)), c, volume); err != nil {
+			tt.Fatalf("%s: %s: %v", sc.name, c, err)
 		}
-		return median(v)
-	}
-	for _, sc := range order {
-		fmt.Fprintf(os.Stdout, "\n%s: %s\n%-38s %8s %8s %9s %8s %7s %9s %8s %8s %6s %8s %8s\n", sc.name, sc.what, "", "success", "att/succ", "att/least", "mf again", "ref.w", "mksp/LB", "bill/lst", "longest", "peak", "gapp99", "ms/run")
-		for _, c := range cs {
-			if !pick(*whoFlag, c.String(), false) {
-				continue
-			}
-			fs := results[sc.name][c.String()]
-			var tk time.Duration
-			for _, d := range *costs[sc.name+c.String()] {
-				tk += d
-			}
-			fmt.Printf("%-38s %8.1f %8.2f %9.3f %8.1f %7.1f %9.3f %8.2f %8.0f %6.0f %8.3f %8d\n", c,
-				med(fs, func(f figures) float64 { return 100 * float64(f.succeeded) / float64(f.calls) }),
-				med(fs, func(f figures) float64 { return float64(f.attempts) / float64(max(1, f.succeeded)) }),
-				med(fs, func(f figures) float64 { return float64(f.attempts) / float64(f.leastAttempts) }),
-				med(fs, func(f figures) float64 { return float64(f.malformedAgain) }),
-				med(fs, func(f figures) float64 { return float64(f.refusedWaiting) }),
-				med(fs, func(f figures) float64 { return f.makespan / f.bound }),
-				med(fs, func(f figures) float64 {
-					return f.billed / float64(max(1, f.succeeded)) / (f.leastBill / float64(f.calls))
-				}),
-				med(fs, func(f figures) float64 { return f.longest }),
-				med(fs, func(f figures) float64 { return float64(f.peak) }),
-				med(fs, func(f figures) float64 { return quantile(f.idleGaps, 0.99) }),
-				tk.Milliseconds()/int64(len(fs)))
-		}
+	})
+	*t.at(sc, c, seed) = measure(r)
+	if *traceFlag && seed == 0 {
+		r.trace(os.Stdout, c)
 	}
 }
 
-func chosen() []scenario {
-	if strings.HasPrefix(*onlyFlag, "p-") {
-		return probes()
+// checkBound looks for a client that did all the work in less than the bound.
+func (t *table) checkBound(tt *testing.T) {
+	for i := range t.scenarios {
+		for _, c := range t.clients {
+			for seed, f := range t.of(&t.scenarios[i], c) {
+				if f.succeeded == f.calls && f.makespan < f.bound-0.001 {
+					tt.Errorf("%s: %s, seed %d: makespan %.3f s is below the bound, %.3f s", t.scenarios[i].name, c, seed+1, f.makespan, f.bound)
+				}
+			}
+		}
 	}
-	return scenarios()
 }

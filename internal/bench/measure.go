@@ -11,30 +11,31 @@ import (
 // queueWait is how long the balancer lets a request wait (Runpod docs).
 const queueWait = 2 * time.Minute
 
-// figures is what one run came to.
+// figures is what one run came to. Times are seconds.
 type figures struct {
-	calls, succeeded int // well-formed ones
-	lost             int // of these, those that failed without saying that they may have run
-	clearErrors      int // of the failed, those whose error says that there is no worker
+	calls     int // well-formed ones
+	succeeded int
+	silent    int // failed calls whose error does not say that they may have run
+	noWorkers int // failed calls whose error says that there is no worker
 
-	attempts         int     // all that reached the endpoint
-	leastAttempts    int     // what the waits and faults of this very run made necessary
-	malformedAgain   int     // malformed calls that a worker was given more than once
-	malformedMost    int     // how often the worst of them was given to a worker again
-	repeated         int     // well-formed calls that were worked on more than once
-	refusedWaiting   int     // attempts refused after they had waited
-	refusedAtOnce    int     // attempts refused without a wait
-	makespan         float64 // seconds from the first call to the last success
-	bound            float64 // seconds
-	billed           float64 // worker-seconds
-	leastBill        float64 // worker-seconds
-	longest          float64 // seconds the longest call took, to success or error
-	peak             int
-	idleGaps         []float64 // seconds that a worker stood idle while a call was pending, by occasion
-	afterOutage      float64   // seconds from the outage's end to the first attempt that was served
-	lastReturn       float64   // seconds from the first call to the last return
-	workersStarted   int
-	servedAfterFault bool
+	attempts       int // all that reached the endpoint, those of malformed calls included
+	leastAttempts  int // what this run's own waits and faults made necessary
+	refusedWaiting int // attempts refused after they had waited
+	refusedAtOnce  int
+
+	malformedAgain int // malformed calls that a worker was given more than once
+	malformedMost  int // how often the worst of them was given to a worker again
+	repeated       int // well-formed calls that were carried out, or begun, more than once
+
+	makespan    float64 // from the first call to the last success; 0: no success
+	bound       float64
+	billed      float64 // worker time, starting and idle included
+	leastBill   float64
+	longest     float64 // the longest call, to its success or error
+	peak        int     // requests at the endpoint at once
+	idleGaps    []float64
+	inOutage    int     // attempts made while nothing worked
+	afterOutage float64 // from the outage's end to the first attempt that was served; NaN: none
 }
 
 // measure turns a run into figures.
@@ -42,7 +43,7 @@ func measure(r *run) figures {
 	p := r.plan
 	f := figures{
 		attempts: len(r.requests), bound: p.bound().Seconds(), leastBill: p.leastBill().Seconds(),
-		peak: r.peak, workersStarted: len(r.workers),
+		peak: r.peak, afterOutage: math.NaN(),
 	}
 	for job := range r.jobs {
 		f.addJob(r, job)
@@ -50,7 +51,10 @@ func measure(r *run) figures {
 	for _, w := range r.workers {
 		f.billed += (w.Starting + w.Busy + w.Idle).Seconds()
 	}
-	f.addRequests(r)
+	for _, q := range r.requests {
+		f.addRequest(p.sc, q)
+	}
+	f.leastAttempts = leastAttempts(r)
 	f.idleGaps = idleGaps(r)
 	return f
 }
@@ -58,7 +62,6 @@ func measure(r *run) figures {
 func (f *figures) addJob(r *run, job int) {
 	l := &r.jobs[job]
 	end := l.done.Sub(r.start).Seconds()
-	f.lastReturn = max(f.lastReturn, end)
 	again := r.worked[job] - 1
 	if r.plan.malformed[job] {
 		if again > 0 {
@@ -77,46 +80,55 @@ func (f *figures) addJob(r *run, job int) {
 		f.succeeded++
 		f.makespan = max(f.makespan, end)
 	case !l.report.mayHaveRun:
-		f.lost++
+		f.silent++
 	}
 	if l.err != nil && l.report.noWorkers {
-		f.clearErrors++
+		f.noWorkers++
 	}
 }
 
-// addRequests counts refusals, and the attempts that were necessary: one for
-// every two minutes, begun or whole, that a job's first attempt and those after
-// it waited in all, and one more for every fault it met.
-func (f *figures) addRequests(r *run) {
-	over := (r.plan.sc.outage + outageLength)
-	f.afterOutage = math.NaN()
-	first, started, faults := map[int]time.Duration{}, map[int]time.Duration{}, map[int]int{}
+func (f *figures) addRequest(sc *scenario, q runpodtest.Request) {
+	over := sc.outage + outageLength
+	if sc.outage > 0 {
+		if q.Arrived >= sc.outage && q.Arrived < over {
+			f.inOutage++
+		}
+		if q.Arrived >= over && q.Outcome == runpodtest.OutcomeServed && math.IsNaN(f.afterOutage) {
+			f.afterOutage = (q.Arrived - over).Seconds()
+		}
+	}
+	switch waited := q.Ended - q.Arrived; {
+	case q.Outcome != runpodtest.OutcomeRefused:
+	case waited > time.Second:
+		f.refusedWaiting++
+	default:
+		f.refusedAtOnce++
+	}
+}
+
+// leastAttempts is how many attempts the run's own waits and faults made
+// necessary: for each job one for every two minutes, whole or begun, between its
+// first attempt and the one that got a worker; and one more for every fault.
+func leastAttempts(r *run) (n int) {
+	first, got, faults := map[int]time.Duration{}, map[int]time.Duration{}, map[int]int{}
 	for _, q := range r.requests {
 		job := jobOf(q.Path)
 		if _, ok := first[job]; !ok {
 			first[job] = q.Arrived
 		}
-		started[job] = q.Ended
-		switch q.Outcome {
-		case runpodtest.OutcomeRefused:
-			if q.Ended-q.Arrived > time.Second {
-				f.refusedWaiting++
-			} else {
-				f.refusedAtOnce++
-			}
+		switch got[job] = q.Ended; q.Outcome {
 		case runpodtest.OutcomeServed:
-			started[job] = q.Started
-			if r.plan.sc.outage > 0 && q.Arrived >= over && math.IsNaN(f.afterOutage) {
-				f.afterOutage = (q.Arrived - over).Seconds()
-			}
+			got[job] = q.Started
 		case runpodtest.OutcomeCrashed, runpodtest.OutcomeFault:
 			faults[job]++
 		}
 	}
+	const jitter = time.Second // a wait that is hardly over two minutes took one attempt
 	for job, from := range first {
-		waits := math.Ceil(float64(started[job]-from-time.Second) / float64(queueWait))
-		f.leastAttempts += max(1, int(waits)) + faults[job]
+		waits := math.Ceil(float64(got[job]-from-jitter) / float64(queueWait))
+		n += max(1, int(waits)) + faults[job]
 	}
+	return n
 }
 
 // idleGaps is how long workers stood idle while a call was pending: for every

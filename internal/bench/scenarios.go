@@ -100,15 +100,17 @@ func scenarios() []scenario {
 		burst("cold-20s", "cold starts of 20 s", func(s *scenario) { s.cold = fixed(20 * time.Second) }),
 		burst("cold-75s", "cold starts of 75 s", func(s *scenario) { s.cold = fixed(75 * time.Second) }),
 		burst("cold-5min", "cold starts of 5 min", func(s *scenario) { s.cold = fixed(5 * time.Minute) }),
-		burst("malformed", "5 % of the calls are malformed", func(s *scenario) { s.malformed, s.horizon = 0.05, 15*time.Minute }),
+		burst("malformed", "5 % of the calls are malformed, cold starts of 75 s", func(s *scenario) {
+			s.malformed, s.cold, s.horizon = 0.05, fixed(75*time.Second), 15*time.Minute
+		}),
 		burst("crash", "one execution in twenty kills its worker", func(s *scenario) { s.crash = 0.05 }),
 		burst("crash-unmarked", "the same, calls not marked idempotent", func(s *scenario) { s.crash, s.unmarked = 0.05, true }),
 		burst("502", "one answer in twenty is a 502, half of them after the work was done", func(s *scenario) { s.badGateway = 0.05 }),
-		burst("no-id", "no answer names its worker, 5 % malformed", func(s *scenario) {
-			s.noWorkerID, s.malformed, s.horizon = true, 0.05, 15*time.Minute
+		burst("no-id", "the same, and no answer names its worker", func(s *scenario) {
+			s.noWorkerID, s.malformed, s.cold, s.horizon = true, 0.05, fixed(75*time.Second), 15*time.Minute
 		}),
-		burst("no-id-strange", "the same, and the refusal's body is one nobody knows", func(s *scenario) {
-			s.noWorkerID, s.strangeRefusal, s.malformed, s.horizon = true, true, 0.05, 15*time.Minute
+		burst("no-id-strange", "the same, and the refusal's body is one nobody knows: only its 2 minutes tell it", func(s *scenario) {
+			s.noWorkerID, s.strangeRefusal, s.malformed, s.cold, s.horizon = true, true, 0.05, fixed(75*time.Second), 15*time.Minute
 		}),
 		burst("outage", "nothing works from 2 to 12 min", func(s *scenario) { s.outage = 2 * time.Minute }),
 		burst("no-workers", "maximum workers is 0", func(s *scenario) { s.workers = runpodtest.NoWorkers }),
@@ -122,17 +124,17 @@ func probes() []scenario {
 	slow := spread{30 * time.Second, 150 * time.Second}
 	big := func(s *scenario) { s.jobs, s.atOnce, s.workers, s.cold = 300, 150, 10, slow }
 	return []scenario{
-		burst("p-slow-v10", "300 calls, 150 at once, 10 workers, scaler value 10, cold starts of 30-150 s", func(s *scenario) { big(s); s.scaler = 10 }),
-		burst("p-slow-v10-cancel", "the same, workers still starting are dropped when demand falls", func(s *scenario) { big(s); s.scaler, s.cancelStarting = 10, true }),
-		burst("p-slow-v4-cancel", "300 at 150, 10 workers, scaler value 4, the same", func(s *scenario) { big(s); s.cancelStarting = true }),
-		burst("p-long", "300 calls, 150 at once, 10 workers, scaler value 4, 60-100 s of work", func(s *scenario) {
+		burst("slow-v10", "300 calls, 150 at once, 10 workers, scaler value 10, cold starts of 30-150 s", func(s *scenario) { big(s); s.scaler = 10 }),
+		burst("slow-v10-cancel", "the same, workers still starting are dropped when demand falls", func(s *scenario) { big(s); s.scaler, s.cancelStarting = 10, true }),
+		burst("slow-v4-cancel", "300 at 150, 10 workers, scaler value 4, the same", func(s *scenario) { big(s); s.cancelStarting = true }),
+		burst("long", "300 calls, 150 at once, 10 workers, scaler value 4, 60-100 s of work", func(s *scenario) {
 			big(s)
 			s.service, s.horizon = spread{60 * time.Second, 100 * time.Second}, 3*time.Hour
 		}),
-		burst("p-outage-300", "300 calls, 150 at once, 10 workers, an outage from 2 to 12 min", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.outage = 300, 150, 10, 2*time.Minute }),
-		burst("p-refuse-30", "300 calls, 150 at once, 10 workers, refused at once above 30 waiting", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.maxWaiting = 300, 150, 10, 30 }),
-		burst("p-crash-300", "300 calls, 150 at once, 10 workers, one execution in twenty kills its worker", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.crash = 300, 150, 10, 0.05 }),
-		burst("p-5min-300", "300 calls, 150 at once, 10 workers, cold starts of 1-5 min", func(s *scenario) {
+		burst("outage-300", "300 calls, 150 at once, 10 workers, an outage from 2 to 12 min", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.outage = 300, 150, 10, 2*time.Minute }),
+		burst("refuse-30", "300 calls, 150 at once, 10 workers, refused at once above 30 waiting", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.maxWaiting = 300, 150, 10, 30 }),
+		burst("crash-300", "300 calls, 150 at once, 10 workers, one execution in twenty kills its worker", func(s *scenario) { s.jobs, s.atOnce, s.workers, s.crash = 300, 150, 10, 0.05 }),
+		burst("5min-300", "300 calls, 150 at once, 10 workers, cold starts of 1-5 min", func(s *scenario) {
 			s.jobs, s.atOnce, s.workers, s.cold = 300, 150, 10, spread{time.Minute, 5 * time.Minute}
 		}),
 	}
