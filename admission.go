@@ -44,9 +44,14 @@ type window struct {
 
 	buckets [buckets]int // answers by workers, in time slices of wait/buckets
 	slice   int64        // the current one
+	served  int          // answers in all slices: within the last wait
 	since   time.Time    // when a worker first answered; zero: none has
 	workers map[string]time.Time
-	misses  int // probes in a row that were refused
+	grown   time.Time // when a worker was last seen for the first time
+	tight   bool      // the balancer refuses at once: the limit is what it takes
+	misses  int       // probes in a row that were refused
+	most    int       // workers there were when requests were first held back; 0: none are
+	starved bool      // holding back has cost workers: not again
 }
 
 const buckets = 24
@@ -59,21 +64,26 @@ func newWindow(asked int, p RetryPolicy) *window {
 // may be gone when something is again.
 func (w *window) restart() {
 	clear(w.workers)
-	w.limit, w.misses, w.since, w.buckets = w.asked, 0, time.Time{}, [buckets]int{}
+	*w = window{asked: w.asked, limit: w.asked, wait: w.wait, probe: w.probe, slice: w.slice, workers: w.workers}
 }
 
 // answered notes that a worker has answered.
 func (w *window) answered(now time.Time, worker string) {
 	w.turn(now)
-	if w.since.IsZero() {
-		w.since = now
+	if w.served == 0 { // the first one, or the first one after a pause
+		w.since, w.most, w.starved = now, 0, false
 	}
+	w.served++
 	w.buckets[w.slice%buckets]++
+	_, known := w.workers[worker]
 	if worker != "" {
 		w.workers[worker] = now
 	}
-	w.misses = 0
-	if w.limit < w.asked {
+	if fresh := worker != "" && !known; fresh {
+		w.grown, w.misses = now, 0
+		w.limit = min(w.limit+1, w.asked)
+	}
+	if w.limit < w.asked && !w.tight {
 		w.limit = min(w.asked, max(w.limit, w.walls(now)))
 	}
 }
@@ -85,9 +95,14 @@ func (w *window) refused(now time.Time, waited time.Duration, inFlight int) {
 	switch {
 	case waited < w.wait/2:
 		w.limit = max(1, min(w.limit, inFlight))
+		w.tight = true
 		w.misses++
-	case !w.since.IsZero() && w.served() > 0:
+	case w.starved, w.served == 0, now.Sub(w.grown) < w.wait:
+		// Cold, or still growing: the pressure stays.
+	default:
+		w.tight = false
 		w.limit = max(1, min(w.limit, w.walls(now)))
+		w.most = max(w.most, len(w.workers))
 	}
 }
 
@@ -95,42 +110,40 @@ func (w *window) refused(now time.Time, waited time.Duration, inFlight int) {
 // time the next may follow.
 func (w *window) probed() time.Duration {
 	w.limit = min(w.limit+1, w.asked)
-	return w.probe << min(w.misses, 5)
+	return w.pause()
 }
 
-// walls is the higher of the two walls.
+// pause is the time between two probes: the longer, the more in a row were
+// refused.
+func (w *window) pause() time.Duration { return w.probe << min(w.misses, 5) }
+
+// walls is the higher of the two walls. Where workers have gone since requests
+// are held back, the scaler value is above its default, and all that was asked
+// for is needed to keep them.
 func (w *window) walls(now time.Time) int {
 	for id, at := range w.workers {
 		if now.Sub(at) > w.wait {
 			delete(w.workers, id)
 		}
 	}
+	if len(w.workers) < w.most {
+		w.starved = true
+		return w.asked
+	}
 	workers := max(1, len(w.workers))
 	pressure := scalerValue * (workers + 1)
 	// Since the first answer there may not have been a whole wait yet.
 	age := max(now.Sub(w.since), w.wait/buckets)
-	patience := workers + int(float64(w.served())*float64(w.wait)/float64(min(age, w.wait)))
+	patience := workers + int(float64(w.served)*float64(w.wait)/float64(min(age, w.wait)))
 	return max(pressure, patience)
-}
-
-// served counts the answers within the last wait.
-func (w *window) served() int {
-	n := 0
-	for _, b := range w.buckets {
-		n += b
-	}
-	return n
 }
 
 // turn moves on to the time slice of now.
 func (w *window) turn(now time.Time) {
 	slice := now.UnixNano() / int64(max(w.wait/buckets, 1))
-	if slice-w.slice >= buckets {
-		w.buckets = [buckets]int{}
-	} else {
-		for i := w.slice + 1; i <= slice; i++ {
-			w.buckets[i%buckets] = 0
-		}
+	for i := max(w.slice+1, slice-buckets+1); i <= slice; i++ {
+		w.served -= w.buckets[i%buckets]
+		w.buckets[i%buckets] = 0
 	}
 	w.slice = max(w.slice, slice)
 }
@@ -143,38 +156,50 @@ type admission struct {
 
 	mu     sync.Mutex
 	window *window
+	told   int         // the limit that the gate has
 	timer  *time.Timer // the next probe; nil: none is due
 	closed bool
 }
 
 func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
-	a := &admission{mode: mode, gate: newGate(asked), window: newWindow(asked, p)}
+	a := &admission{mode: mode, gate: newGate(asked), told: asked, window: newWindow(asked, p)}
 	if mode == AdmissionOff {
 		a.gate.setLimit(math.MaxInt)
 	}
 	return a
 }
 
-// observe takes in what an attempt has shown about the endpoint.
-func (a *admission) observe(s Observation, d decision) {
+// observe takes in what an attempt has shown about the endpoint. An attempt has
+// its place until its answer is read: holds says that this one still does.
+func (a *admission) observe(s Observation, d decision, now time.Time, holds bool) {
 	if a.mode != AdmissionAdaptive {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	held, _, waiting := a.gate.counts()
-	now := time.Now()
 	switch {
 	case d.account == cold:
+		held, _, _ := a.gate.counts()
+		if holds {
+			held--
+		}
 		a.window.refused(now, s.Elapsed, held)
 	case s.WorkerID != "" || d.verdict == Deliver:
 		a.window.answered(now, s.WorkerID)
+		if held, _, waiting := a.gate.counts(); held == 0 && waiting == 0 && a.window.limit < a.window.asked {
+			a.window.restart()
+		}
 	}
-	if held == 0 && waiting == 0 {
-		a.window.restart()
+	a.adjust()
+	a.schedule(a.window.pause())
+}
+
+// adjust tells the gate what the window says. The caller holds the lock.
+func (a *admission) adjust() {
+	if a.window.limit != a.told {
+		a.told = a.window.limit
+		a.gate.setLimit(a.told)
 	}
-	a.gate.setLimit(a.window.limit)
-	a.schedule(a.window.probe << min(a.window.misses, 5))
 }
 
 // schedule has a probe made after d, where the limit keeps requests back. The
@@ -196,14 +221,14 @@ func (a *admission) probe() {
 		return
 	case held == 0 && waiting == 0:
 		a.window.restart()
-		a.gate.setLimit(a.window.limit)
+		a.adjust()
 		return
 	case waiting == 0: // nobody to probe with
-		a.schedule(a.window.probe << min(a.window.misses, 5))
+		a.schedule(a.window.pause())
 		return
 	}
 	next := a.window.probed()
-	a.gate.setLimit(a.window.limit)
+	a.adjust()
 	a.schedule(next)
 }
 

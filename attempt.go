@@ -22,8 +22,8 @@ type attempt struct {
 	c      *call
 	ctx    context.Context // the observer's, where there is one
 	start  time.Time
+	clock  deadline
 	cancel context.CancelCauseFunc
-	timer  *time.Timer
 
 	expired  atomic.Bool // the clock has run out
 	released atomic.Bool // the place was given back
@@ -64,7 +64,7 @@ func (a *attempt) begin(c *call) {
 	}
 	a.trace.GotConn, a.trace.WroteHeaders = a.gotConn, a.wroteHeaders
 	a.start = time.Now()
-	a.timer = time.AfterFunc(c.ep.policy.attemptLimit(), a.expire)
+	c.ep.answers.add(&a.clock, a.start, a.expire)
 	c.current = a
 }
 
@@ -78,7 +78,7 @@ func (a *attempt) expire() {
 // finish gives the place back. It may be called again.
 func (a *attempt) finish() {
 	if a.released.CompareAndSwap(false, true) {
-		a.timer.Stop()
+		a.c.ep.answers.remove(&a.clock)
 		a.c.ep.admission.gate.release()
 	}
 }
@@ -100,10 +100,11 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.c.ep.answers.remove(&a.clock)
 	a.Elapsed = time.Since(a.start)
 	a.Status = resp.StatusCode
 	a.WorkerID = resp.Header.Get(workerIDHeader)
-	a.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
+	a.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), a.start.Add(a.Elapsed))
 	return resp, a.receive(resp)
 }
 
@@ -120,18 +121,18 @@ func (a *attempt) receive(resp *http.Response) error {
 	case a.c.whole:
 		return a.readWhole(resp)
 	default:
-		a.timer.Stop()
 		resp.Body = &attemptBody{body: resp.Body, a: a}
 		return nil
 	}
 }
 
-// peek reads the beginning of an error's body and puts it back.
+// peek reads the beginning of an error's body and puts it back. An error in
+// that leaves the status, which decides, and fails the caller's reading in its
+// turn.
 func (a *attempt) peek(resp *http.Response) {
-	// An error here leaves the status, which decides, and fails the caller's
-	// reading in its turn.
+	a.c.ep.bodies.add(&a.clock, time.Now(), a.expire)
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, peekLimit))
-	a.timer.Stop()
+	a.c.ep.bodies.remove(&a.clock)
 	a.Body = head
 	rest := resp.Body
 	resp.Body = &attemptBody{body: struct {
@@ -142,8 +143,9 @@ func (a *attempt) peek(resp *http.Response) {
 
 // readWhole reads an answer's body to its end, under a clock of its own.
 func (a *attempt) readWhole(resp *http.Response) error {
-	a.timer.Reset(a.c.ep.policy.ProcessingLimit)
+	a.c.ep.bodies.add(&a.clock, a.start.Add(a.Elapsed), a.expire)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	a.c.ep.bodies.remove(&a.clock)
 	resp.Body.Close()
 	if err != nil {
 		a.headers.Store(true)

@@ -129,8 +129,9 @@ func (c *call) judge(err error) bool {
 	if o.Err != nil && c.Err() != nil {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
-	c.ep.note(o, d)
-	c.schedule(a, &d)
+	now := time.Now()
+	c.ep.note(o, d, now, !a.released.Load())
+	c.schedule(a, &d, now)
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
 	c.unpinned = c.unpinned || d.verdict == DropPin
 	c.last, c.answer = d, o
@@ -148,12 +149,11 @@ func (c *call) judge(err error) bool {
 
 // schedule draws the delay before the next attempt, or gives up where none
 // would help any more.
-func (c *call) schedule(a *attempt, d *decision) {
+func (c *call) schedule(a *attempt, d *decision, now time.Time) {
 	c.delay = 0
 	if !d.verdict.retries() {
 		return
 	}
-	now := time.Now()
 	c.progress.note(c.ep.policy, a.Observation, d, a.start)
 	delay := c.ep.policy.backoff(c.progress.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
 	delay = c.ep.pilot(delay, a.RetryAfter)

@@ -27,7 +27,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
+	return &Client{config: cfg, life: new(lifetime), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -193,9 +193,8 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 // with ErrClosed too. Closing again does nothing. The error is always nil.
 func (c *Client) Close() error {
 	c.life.close()
-	c.ep.admission.close()
 	c.volume.transport.CloseIdleConnections()
-	c.ep.transport.CloseIdleConnections()
+	c.ep.close()
 	return nil
 }
 

@@ -36,6 +36,8 @@ type endpoint struct {
 	observer  Observer
 	logger    *slog.Logger
 	budgets   budgets
+	answers   deadlines // of attempts, up to their answers' headers
+	bodies    deadlines // of what is read of an answer within the attempt
 
 	idsSeen    atomic.Bool  // workers here name themselves
 	lastAnswer atomic.Int64 // when a worker last answered any call, in Unix nanoseconds
@@ -62,6 +64,7 @@ func newEndpoint(c *config) *endpoint {
 		logger:   c.logger,
 	}
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
+	ep.answers.limit, ep.bodies.limit = c.policy.attemptLimit(), c.policy.ProcessingLimit
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
 	ep.transport = c.cloneTransport(ep.conns)
 	ep.transport.MaxIdleConns = c.maxInFlight
@@ -149,22 +152,22 @@ func (ep *endpoint) patienceFrom(c *call) time.Time {
 }
 
 // note keeps what an attempt says about the endpoint.
-func (ep *endpoint) note(o Observation, d decision) {
+func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 	if o.WorkerID != "" && !ep.idsSeen.Load() {
 		ep.idsSeen.Store(true)
 	}
 	switch {
 	case d.account == cold:
-		ep.refused.Store(time.Now().UnixNano())
+		ep.refused.Store(now.UnixNano())
 		ep.counts.cold.Add(1)
 	case o.WorkerID != "" || d.verdict == Deliver:
-		ep.lastAnswer.Store(time.Now().UnixNano())
+		ep.lastAnswer.Store(now.UnixNano())
 		ep.budgets.earn()
 	}
 	if d.account == trouble && d.verdict.retries() {
 		ep.counts.trouble.Add(1)
 	}
-	ep.admission.observe(o, d)
+	ep.admission.observe(o, d, now, holds)
 }
 
 // budgets are the two accounts that pay for retries.
@@ -179,9 +182,13 @@ type budgets struct {
 // bounds what more calls than that can send.
 func newBudgets(inFlight int, p RetryPolicy) budgets {
 	n := float64(inFlight)
+	refill := p.BudgetRefill
+	if refill == 0 {
+		refill = time.Duration(float64(p.MaxBackoff) / n)
+	}
 	return budgets{
 		mu:      new(sync.Mutex),
-		trouble: newBudget(float64(p.BudgetSize), p.BudgetRefill),
+		trouble: newBudget(float64(p.BudgetSize), refill),
 		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
 	}
 }
@@ -204,4 +211,12 @@ func (b *budgets) earn() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trouble.earn(earned)
+}
+
+// close stops the timers; the calls have ended.
+func (ep *endpoint) close() {
+	ep.admission.close()
+	ep.answers.close()
+	ep.bodies.close()
+	ep.transport.CloseIdleConnections()
 }

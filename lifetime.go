@@ -10,11 +10,9 @@ import (
 type lifetime struct {
 	mu      sync.Mutex
 	closed  bool
-	active  map[*operation]struct{}
+	active  *operation // the newest of a list
 	waiting sync.WaitGroup
 }
-
-func newLifetime() *lifetime { return &lifetime{active: map[*operation]struct{}{}} }
 
 // operation is one method's work, and its context: the caller's, ended early
 // when the Client is closed.
@@ -23,7 +21,10 @@ type operation struct {
 	caller context.Context
 	cancel context.CancelCauseFunc
 	life   *lifetime
-	back   bool // returned was called
+	back   bool // its method has returned
+	over   bool // it is not in the list any more
+
+	newer, older *operation
 }
 
 func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
@@ -48,7 +49,10 @@ func (l *lifetime) join(o *operation, ctx context.Context) *Error {
 	}
 	o.life, o.caller = l, ctx
 	o.Context, o.cancel = context.WithCancelCause(ctx)
-	l.active[o] = struct{}{}
+	if o.older = l.active; o.older != nil {
+		o.older.newer = o
+	}
+	l.active = o
 	l.waiting.Add(1)
 	return nil
 }
@@ -77,8 +81,19 @@ func (o *operation) end() {
 	o.life.mu.Lock()
 	defer o.life.mu.Unlock()
 	o.leave()
-	delete(o.life.active, o)
 	o.cancel(nil)
+	if o.over {
+		return
+	}
+	o.over = true
+	if o.newer == nil {
+		o.life.active = o.older
+	} else {
+		o.newer.older = o.older
+	}
+	if o.older != nil {
+		o.older.newer = o.newer
+	}
 }
 
 // leave stops the Client's closing from waiting. The caller holds the lock.
@@ -92,7 +107,7 @@ func (o *operation) leave() {
 func (l *lifetime) close() {
 	l.mu.Lock()
 	l.closed = true
-	for o := range l.active {
+	for o := l.active; o != nil; o = o.older {
 		o.cancel(ErrClosed)
 	}
 	l.mu.Unlock()

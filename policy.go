@@ -46,9 +46,10 @@ type RetryPolicy struct {
 	// Client, for retries on trouble (5xx, 429, lost connections): a bucket of
 	// BudgetSize tokens into which one comes every BudgetRefill, and a fifth of
 	// one with every answer by a worker. A retry takes a token; where there is
-	// none it waits for one. Defaults 100, which is the AWS standard retryer's
-	// (500 tokens, 5 a retry), and 100 ms, which is Finagle's floor of 10 a
-	// second.
+	// none it waits for one. Defaults: 100, as in the AWS standard retryer (500
+	// tokens, 5 a retry), and MaxBackoff / WithMaxInFlight, so that in an outage
+	// the callers retry half as often as their backoff alone would have them,
+	// and none waits longer than MaxBackoff for a token.
 	BudgetSize   int
 	BudgetRefill time.Duration
 	// Stall ends an S3 attempt in which no byte has moved for this long.
@@ -68,7 +69,6 @@ func DefaultRetryPolicy() RetryPolicy {
 		MaxRetryAfter:   time.Minute,
 		GiveUp:          15 * time.Minute,
 		BudgetSize:      100,
-		BudgetRefill:    100 * time.Millisecond,
 		Stall:           time.Minute,
 	}
 }
@@ -97,6 +97,7 @@ func (p RetryPolicy) Scaled(f float64) RetryPolicy {
 		switch {
 		case !(f > 0):
 			*field.d = -1
+		case *field.d == 0: // BudgetRefill, which follows MaxBackoff
 		case scaled >= math.MaxInt64:
 			*field.d = math.MaxInt64
 		default:

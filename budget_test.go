@@ -1,0 +1,71 @@
+package runpod
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+func TestBudgetDelaysAndNeverFails(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	b := newBudget(3, time.Second)
+	for i, want := range []time.Duration{0, 0, 0, time.Second, 2 * time.Second} {
+		if got := b.take(now); got != want {
+			t.Errorf("retry %d waits %s, want %s", i, got, want)
+		}
+	}
+	now = now.Add(2 * time.Second) // the two that wait have got theirs
+	if got := b.take(now); got != time.Second {
+		t.Errorf("the next one waits %s", got)
+	}
+	now = now.Add(time.Hour)
+	for range 3 {
+		if got := b.take(now); got != 0 {
+			t.Errorf("a full budget delays by %s", got)
+		}
+	}
+	if got := b.take(now); got != time.Second {
+		t.Errorf("it holds more than its size: %s", got)
+	}
+	for range 10 {
+		b.earn(earned)
+	}
+	if got := b.take(now); got != 0 {
+		t.Errorf("answers fill nothing in: %s", got)
+	}
+}
+
+// An outage is answered with fewer retries than the backoff alone would send,
+// and the first success comes within one backoff cap of its end.
+func TestOutageMakesNoStorm(t *testing.T) {
+	cfg := warm()
+	cfg.MinWorkers, cfg.ServiceTime = 3, runpodtest.Fixed(time.Second)
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		const calls, outage = 15, 10 * time.Minute
+		rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnEndpoint, Times: runpodtest.Always, Do: runpodtest.Answer(502, "")})
+		end := time.Now().Add(outage)
+		time.AfterFunc(outage, rule.Remove)
+		answered := make(chan time.Time, calls)
+		for range calls {
+			go func() {
+				if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
+					t.Error(err)
+				}
+				answered <- time.Now()
+			}()
+		}
+		first := <-answered
+		if late := first.Sub(end); late < 0 || late > 20*time.Second {
+			t.Errorf("the first success came %s after the outage", late)
+		}
+		for range calls - 1 {
+			<-answered
+		}
+		// Backoff alone: each caller about once in 10 s.
+		alone := int64(calls * outage / (10 * time.Second))
+		if n := c.Stats().Attempts; n > alone*3/4 {
+			t.Errorf("%d attempts, the backoff alone would send about %d", n, alone)
+		}
+	}, WithMaxInFlight(15))
+}
