@@ -27,6 +27,8 @@ func TestCompare(t *testing.T) {
 	tab := newTable(chosenScenarios(t), chosenClients(t), chosenSeeds())
 	tab.fill(t)
 	tab.print(os.Stdout)
+	fmt.Println()
+	tab.summary(os.Stdout)
 	targets := tab.judge()
 	printTargets(os.Stdout, targets)
 	for _, x := range targets {

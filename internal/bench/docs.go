@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -39,17 +40,24 @@ func (t *table) writeDocs(dir string, targets []target) error {
 	var b bytes.Buffer
 	b.Write(before)
 	b.WriteString(docsBegin)
+	t.tables(&b, targets)
+	b.WriteString("\n" + docsEnd)
+	b.Write(after)
+	return os.WriteFile(page, b.Bytes(), 0o644)
+}
+
+// tables writes all that the page shows of a comparison.
+func (t *table) tables(w io.Writer, targets []target) {
 	met := 0
 	for _, x := range targets {
 		if x.met {
 			met++
 		}
 	}
-	fmt.Fprintf(&b, "\n## Targets\n\nMedians over %d seeds. %d of %d targets are met.\n", t.seeds, met, len(targets))
-	targetsMarkdown(&b, targets)
-	fmt.Fprintf(&b, "\n## Every scenario\n\nMedians over %d seeds.\n", t.seeds)
-	t.markdown(&b)
-	b.WriteString("\n" + docsEnd)
-	b.Write(after)
-	return os.WriteFile(page, b.Bytes(), 0o644)
+	fmt.Fprintf(w, "\n## At a glance\n\nMedians over %d seeds; of the others, the lowest and the highest.\n\n", t.seeds)
+	t.summary(w)
+	fmt.Fprintf(w, "\n## Targets\n\nMedians over %d seeds. %d of %d targets are met.\n", t.seeds, met, len(targets))
+	targetsMarkdown(w, targets)
+	fmt.Fprintf(w, "\n## Every scenario\n\nMedians over %d seeds.\n", t.seeds)
+	t.markdown(w)
 }

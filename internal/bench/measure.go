@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -152,7 +153,7 @@ func idleGaps(r *run) []float64 {
 		}
 		free := w.Ready
 		work := busy[w.ID]
-		slices.SortFunc(work, func(a, b runpodtest.Request) int { return int(a.Started - b.Started) })
+		slices.SortFunc(work, func(a, b runpodtest.Request) int { return cmp.Compare(a.Started, b.Started) })
 		for _, q := range work {
 			gaps = appendGap(gaps, marks, free, q.Started)
 			free = max(free, q.Ended)
@@ -192,7 +193,7 @@ func pendingMarks(r *run) []mark {
 			add(q.Started, q.Ended, -1)
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b mark) int { return int(a.at - b.at) })
+	slices.SortStableFunc(steps, func(a, b mark) int { return cmp.Compare(a.at, b.at) })
 	var marks []mark
 	n := 0
 	for _, s := range steps {
@@ -210,7 +211,7 @@ func pendingMarks(r *run) []mark {
 func appendGap(gaps []float64, marks []mark, free, taken time.Duration) []float64 {
 	var gap time.Duration
 	any := taken == free
-	i, _ := slices.BinarySearchFunc(marks, free, func(m mark, t time.Duration) int { return int(m.at - t) })
+	i, _ := slices.BinarySearchFunc(marks, free, func(m mark, t time.Duration) int { return cmp.Compare(m.at, t) })
 	for i = max(0, i-1); i < len(marks) && marks[i].at < taken; i++ {
 		until := taken
 		if i+1 < len(marks) {

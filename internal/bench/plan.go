@@ -2,6 +2,7 @@ package bench
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func newPlan(sc *scenario, seed uint64) *plan {
 		p.service = append(p.service, sc.service.draw(service))
 		p.malformed = append(p.malformed, bad.Float64() < sc.malformed)
 	}
-	if sc.malformed > 0 { // at least one, or the scenario shows nothing
+	if sc.malformed > 0 && !slices.Contains(p.malformed, true) { // or the scenario shows nothing
 		p.malformed[bad.IntN(sc.jobs)] = true
 	}
 	return p

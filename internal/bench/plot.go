@@ -35,19 +35,10 @@ var panels = []panel{
 		[]float64{0, 25, 50, 75, 100}, 0.22},
 	{"attempts a success", "left is better", func(r row) float64 { return r.attempts }, 1, 100, true,
 		[]float64{1, 2, 5, 10, 20, 50, 100}, 0.30},
-	{"makespan / bound *", "left is better", func(r row) float64 { return r.whole(r.makespan) }, 1, 1.3, false,
+	{"makespan / bound *", "left is better", row.wholeMakespan, 1, 1.3, false,
 		[]float64{1, 1.1, 1.2, 1.3}, 0.24},
-	{"longest call / bound *", "left is better", func(r row) float64 { return r.whole(r.longest / r.boundSeconds) }, 0, 1.2, false,
+	{"longest call / bound *", "left is better", func(r row) float64 { return r.wholeLongest() / r.boundSeconds }, 0, 1.2, false,
 		[]float64{0, 0.25, 0.5, 0.75, 1}, 0.24},
-}
-
-// whole is a figure of a client that loses nothing; of others it says little, as
-// they do less.
-func (r row) whole(v float64) float64 {
-	if !r.losesNothing {
-		return math.NaN()
-	}
-	return v
 }
 
 // at is where a value lies in a panel, from 0 to 1.

@@ -11,7 +11,7 @@ func quantile(values []float64, q float64) float64 {
 		return math.NaN()
 	}
 	v := slices.Sorted(slices.Values(values))
-	return v[min(len(v)-1, int(math.Ceil(q*float64(len(v))))-min(1, int(math.Ceil(q*float64(len(v))))))]
+	return v[max(0, int(math.Ceil(q*float64(len(v))))-1)]
 }
 
 // median is the middle value, or the mean of the two in the middle; NaN of none.

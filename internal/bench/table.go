@@ -84,6 +84,18 @@ func rowOf(fs []figures) row {
 	return r
 }
 
+// wholeMakespan and wholeLongest are figures of a client that loses nothing; of
+// others they say little, as they do less.
+func (r row) wholeMakespan() float64 { return r.whole(r.makespan) }
+func (r row) wholeLongest() float64  { return r.whole(r.longest) }
+
+func (r row) whole(v float64) float64 {
+	if !r.losesNothing {
+		return math.NaN()
+	}
+	return v
+}
+
 // over is the median over the seeds.
 func over(fs []figures, of func(figures) float64) float64 {
 	values := make([]float64, len(fs))
