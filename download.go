@@ -277,17 +277,28 @@ func objectSize(out *s3.GetObjectOutput) int64 {
 
 // writeWhole fills a file at path whole or not at all: under a temporary name
 // beside it, renamed when fill has succeeded.
-func writeWhole(path string, fill func(io.Writer) error) (err error) {
+func writeWhole(path string, fill func(io.Writer) error) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return writeWholeIn(root, filepath.Base(path), fill)
+}
+
+// writeWholeIn does so within a folder that the name cannot leave, not by
+// symbolic links either.
+func writeWholeIn(root *os.Root, path string, fill func(io.Writer) error) (err error) {
 	dir, base := filepath.Split(path)
 	name := filepath.Join(dir, "."+shorten(base)+"."+rand.Text()[:8]+".part")
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(name)
+			root.Remove(name)
 		}
 	}()
 	if err := fill(&wholeFile{f}); err != nil {
@@ -299,7 +310,7 @@ func writeWhole(path string, fill func(io.Writer) error) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(name, path)
+	return root.Rename(name, path)
 }
 
 // shorten keeps the temporary name within a file name's 255 bytes.

@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -56,7 +57,7 @@ func newEndpoint(c *config) *endpoint {
 		base:     c.endpoint,
 		bearer:   []string{"Bearer " + c.apiKey},
 		secrets:  c.secrets(),
-		conns:    &connCounter{},
+		conns:    newConnCounter(),
 		limiter:  c.limiter,
 		policy:   c.policy,
 		first:    c.classifier,
@@ -98,7 +99,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // admit waits for a place and for the pace. A call that has waited longer than
 // GiveUp fails here where no worker has answered anybody since.
 func (ep *endpoint) admit(c *call) error {
-	if err := ep.admission.gate.acquireAgain(c.Context, &c.ticket); err != nil {
+	if err := ep.admission.gate.acquireAgain(c, c.life.done, &c.ticket); err != nil {
 		return err
 	}
 	err := ep.pace(c)
@@ -112,14 +113,24 @@ func (ep *endpoint) admit(c *call) error {
 	return err
 }
 
-// pace waits for the rate limit, if there is one.
+// pace waits for the rate limit, if there is one, and not at all where the
+// deadline would come first.
 func (ep *endpoint) pace(c *call) error {
 	if ep.limiter == nil {
 		return nil
 	}
-	err := ep.limiter.Wait(c.Context)
-	if err != nil && c.Err() == nil { // the limiter foresees what the deadline makes pointless
-		err = errors.Join(context.DeadlineExceeded, err)
+	turn := ep.limiter.Reserve()
+	delay := turn.Delay()
+	if deadline, ok := c.Deadline(); ok && time.Now().Add(delay).After(deadline) {
+		turn.Cancel()
+		return fmt.Errorf("the rate limit's turn would come in %s: %w", delay, context.DeadlineExceeded)
+	}
+	if delay == 0 {
+		return nil
+	}
+	err := c.sleep(delay)
+	if err != nil {
+		turn.Cancel()
 	}
 	return err
 }
@@ -231,6 +242,10 @@ func (b *budgets) earn() {
 	b.trouble.earn(earned)
 	b.spent.Store(b.trouble.tokens < b.trouble.size)
 }
+
+// abort ends the attempts in progress, whose calls know that the Client is
+// closed, and the bodies that callers still read.
+func (ep *endpoint) abort() { ep.conns.shut() }
 
 // close stops the timers; the calls have ended.
 func (ep *endpoint) close() {

@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,10 +50,6 @@ type piece struct {
 	open func(context.Context) (io.ReadCloser, error)
 	free func() // the content is not needed any more
 }
-
-// pieces makes pieces one after the other and hands them to emit, which waits
-// until one of the senders is free.
-type pieces func(ctx context.Context, emit func(piece) error) error
 
 // uploadSections stores an input in parts that are read where they are.
 func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, state inputState) (Object, error) {
@@ -134,7 +131,7 @@ func (s *stream) next(ctx context.Context, number int32) (*buffered, error) {
 }
 
 // from makes the pieces of a stream whose first part was read already.
-func (s *stream) from(b *buffered) pieces {
+func (s *stream) from(b *buffered) producer[piece] {
 	return func(ctx context.Context, emit func(piece) error) (err error) {
 		for number := int32(1); ; number++ {
 			if b.size == 0 || number > maxParts {
@@ -143,7 +140,11 @@ func (s *stream) from(b *buffered) pieces {
 			}
 			last := !b.full()
 			p := part{number: number, size: b.size}
-			if err := emit(piece{p, b.open, b.free}); err != nil || last {
+			if err := emit(piece{p, b.open, b.free}); err != nil {
+				b.free()
+				return err
+			}
+			if last {
 				break
 			}
 			if b, err = s.next(ctx, number+1); err != nil {
@@ -183,45 +184,21 @@ func (v *volume) create(ctx context.Context, op, key string) (*multipart, error)
 	return m, nil
 }
 
-// send sends what produce makes, several pieces at a time, and returns when
-// none is on its way any more. One piece more than there are places is held
-// ready, its checksum taken. Last, if not nil, has the last word.
-func (m *multipart) send(ctx context.Context, in Input, most int, produce pieces, last func() error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	ready := make(chan piece)
-	var senders sync.WaitGroup
-	for range min(most, m.v.places.size+1) {
-		senders.Go(func() {
-			for p := range ready {
-				if err := m.sendPart(ctx, in, p); err != nil {
-					cancel(err) // the first one counts
-				}
-				p.free()
-			}
-		})
-	}
-	err := produce(ctx, func(p piece) error {
-		select {
-		case ready <- p:
-			return nil
-		case <-ctx.Done():
-			p.free()
-			return context.Cause(ctx)
-		}
+// send sends what produce makes, several pieces at a time. One piece more than
+// there are places is held ready, its checksum taken. Last, if not nil, has the
+// last word.
+func (m *multipart) send(ctx context.Context, in Input, most int, produce producer[piece], last func() error) error {
+	err := forEach(ctx, min(most, m.v.places.size+1), produce, func(ctx context.Context, p piece) error {
+		defer p.free()
+		return m.sendPart(ctx, in, p)
 	})
-	close(ready)
-	senders.Wait()
-	if err == nil && last != nil && ctx.Err() == nil {
+	if err == nil && last != nil {
 		err = last()
 	}
-	switch {
-	case ctx.Err() != nil:
-		return asError(m.op, context.Cause(ctx))
-	case err != nil:
-		return inputError(ctx, m.op, in, err)
+	if _, ours := errors.AsType[*Error](err); err == nil || ours {
+		return err
 	}
-	return nil
+	return inputError(ctx, m.op, in, err)
 }
 
 func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {

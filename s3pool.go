@@ -30,6 +30,7 @@ type volume struct {
 	hashing   *gate // checksums at once: more than processors only interleave
 	partSize  int64
 	resume    *resumeDir // nil: uploads are not gone on with
+	once      *flights   // nil: what is there is stored again
 	checksum  Checksum
 	noCRC32C  atomic.Bool // the store does not confirm it
 	conns     *connCounter
@@ -52,7 +53,7 @@ func newVolume(c *config) *volume {
 		hashing:  newGate(runtime.GOMAXPROCS(0)),
 		partSize: c.partSize,
 		checksum: c.checksum,
-		conns:    &connCounter{},
+		conns:    newConnCounter(),
 		policy:   c.policy,
 		logger:   c.logger,
 		secrets:  c.secrets(),
@@ -68,6 +69,9 @@ func newVolume(c *config) *volume {
 	v.transport.WriteBufferSize = copyBuffer
 	if c.s3.url == nil || c.s3.credentials == nil {
 		return v
+	}
+	if c.skipExisting {
+		v.once = &flights{flying: map[string]*flight{}}
 	}
 	if c.resumeDir != "" {
 		v.resume = &resumeDir{dir: c.resumeDir, store: c.s3.url.String() + " " + c.s3.bucket, busy: map[string]bool{}}
