@@ -136,7 +136,7 @@ func TestPictureAndSheetAreWellFormed(t *testing.T) {
 			dots++
 		}
 	}
-	if want := 3 + 2*3*len(panels); dots != want {
+	if want := 4 + 2*3*len(panels); dots != want {
 		t.Errorf("%d dots, want %d", dots, want)
 	}
 	if err := tab.csv(&lines); err != nil {

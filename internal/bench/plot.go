@@ -112,11 +112,13 @@ func dot(w io.Writer, c client, x, y float64, title string) {
 		fmt.Fprintf(w, `<path d="M%.1f %.1fl7 7l-7 7l-7 -7z" fill="#1f6feb" stroke="#fff">`, x, y-7)
 	case asShipped:
 		fmt.Fprintf(w, `<circle cx="%.1f" cy="%.1f" r="4.5" fill="none" stroke="#b26a00" stroke-width="1.4">`, x, y)
+	case endless:
+		fmt.Fprintf(w, `<path d="M%.1f %.1fl8 8m0 -8l-8 8" stroke="#c62828" stroke-width="1.6" fill="none">`, x-4, y-4)
 	default:
 		fmt.Fprintf(w, `<circle cx="%.1f" cy="%.1f" r="4.5" fill="#555" fill-opacity="0.55">`, x, y)
 	}
 	fmt.Fprintf(w, "<title>%s</title>", escape(title))
-	fmt.Fprintln(w, map[bool]string{true: "</path>", false: "</circle>"}[c.form == ours])
+	fmt.Fprintln(w, map[bool]string{true: "</path>", false: "</circle>"}[c.form == ours || c.form == endless])
 }
 
 func legend(w io.Writer) {
@@ -127,8 +129,9 @@ func legend(w io.Writer) {
 		{client{form: ours}, "runpod-go, defaults"},
 		{client{form: configured}, "others, configured as well as their options allow"},
 		{client{form: asShipped}, "others, as shipped"},
+		{client{form: endless}, "every 400 at once"},
 	} {
-		x := float64(labelWidth + []int{0, 170, 490}[i])
+		x := float64(labelWidth + []int{0, 170, 490, 640}[i])
 		dot(w, item.c, x, 66, item.text)
 		text(w, int(x)+12, 70, "", item.text)
 	}
