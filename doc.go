@@ -96,7 +96,7 @@
 // Downloads are held against the object's length and go on by Range after a
 // break. The S3 gateway's errors are retried too: its 5xx and lost connections
 // up to 10 attempts in a row (Runpod docs), its 403s, which good keys get under
-// concurrency, up to 4.
+// concurrency, up to 4, or 10 while the key is good for other requests.
 //
 // # Limits
 //
