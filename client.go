@@ -27,7 +27,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: new(lifetime), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
+	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -127,7 +127,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 	_, streams := out.(io.Writer)
 	call.body, call.whole = bytesBody(data), !streams
 	call.apply(req, opts)
-	resp, err := call.do(req.WithContext(call))
+	resp, err := call.do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -155,21 +155,19 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	own, err := call.own(req)
-	if err != nil {
+	own := *req
+	if err := call.own(&own); err != nil {
 		call.end()
 		return nil, err
 	}
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
-	call.apply(own, opts)
-	resp, err := call.do(own)
-	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		call.end() // an upgraded connection lives on without a context
-		return resp, err
+	call.apply(&own, opts)
+	resp, err := call.do(&own)
+	call.end() // what is left is the body, which the caller reads
+	if err != nil {
+		return nil, err
 	}
-	call.returned()
 	resp.Request = req
-	resp.Body.(*attemptBody).last = true
 	return resp, nil
 }
 
@@ -193,6 +191,8 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 // with ErrClosed too. Closing again does nothing. The error is always nil.
 func (c *Client) Close() error {
 	c.life.close()
+	c.ep.abort()
+	c.life.waiting.Wait()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
 	return nil

@@ -83,17 +83,16 @@ func (ep *endpoint) authorize(h http.Header) {
 	}
 }
 
-// own turns a caller's request into the call's, which may be sent several
-// times. It does not change the caller's, but sees to it that its body is
-// closed.
-func (c *call) own(req *http.Request) (*http.Request, error) {
-	u, base := req.URL, c.ep.base
+// own turns a copy of a caller's request into the call's, which may be sent
+// several times. It sees to it that the body is closed.
+func (c *call) own(req *http.Request) error {
+	base := c.ep.base
 	var err error
-	switch {
+	switch u := req.URL; {
 	case u == nil:
 		err = refuse(c.op(), "req.URL", "it is nil")
 	case u.Host == "" && u.Scheme == "":
-		u = c.ep.resolve(u)
+		req.URL = c.ep.resolve(u)
 	case u.Scheme != base.Scheme || !strings.EqualFold(u.Host, base.Host):
 		err = refuse(c.op(), "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", base.Scheme, base.Host)
 	case req.Host != "" && !strings.EqualFold(req.Host, base.Host):
@@ -101,23 +100,22 @@ func (c *call) own(req *http.Request) (*http.Request, error) {
 	}
 	if err != nil {
 		closeBody(req)
-		return nil, err
+		return err
 	}
-	own := req.WithContext(c)
-	if own.ContentLength, err = c.replayable(req); err != nil {
-		return nil, err
+	if req.ContentLength, err = c.replayable(req); err != nil {
+		return err
 	}
-	own.URL, own.Host, own.Body, own.GetBody = u, base.Host, nil, nil
-	if own.Method == "" {
-		own.Method = http.MethodGet
+	req.Host, req.Body, req.GetBody = base.Host, nil, nil
+	if req.Method == "" {
+		req.Method = http.MethodGet
 	}
-	if len(own.Header["Authorization"]) == 0 {
-		if own.Header = req.Header.Clone(); own.Header == nil {
-			own.Header = make(http.Header, 1)
+	if len(req.Header["Authorization"]) == 0 {
+		if req.Header = req.Header.Clone(); req.Header == nil {
+			req.Header = make(http.Header, 1)
 		}
-		c.ep.authorize(own.Header)
+		c.ep.authorize(req.Header)
 	}
-	return own, nil
+	return nil
 }
 
 // replayable gives the call a body that can be opened again and again: by the

@@ -219,7 +219,7 @@ func classify5xx(s Observation) decision {
 		return decision{verdict: GiveUp, reason: "no room on the volume", kind: ErrVolumeFull}
 	case http.StatusBadGateway, 521, 522, 523, 525, 526, 530:
 		if !named {
-			return decision{verdict: RetryBackoff, reason: "the balancer reached no worker"}
+			return decision{verdict: RetryBackoff, kind: ErrNoWorkers, reason: "the balancer reached no worker"}
 		}
 		return rerun(s, "the worker's connection broke", nil)
 	case http.StatusInternalServerError:

@@ -55,7 +55,7 @@ func newVolume(c *config) *volume {
 		hashing:  newGate(runtime.GOMAXPROCS(0)),
 		partSize: c.partSize,
 		checksum: c.checksum,
-		conns:    &connCounter{},
+		conns:    newConnCounter(),
 		policy:   c.policy,
 		logger:   c.logger,
 		secrets:  c.secrets(),

@@ -17,14 +17,13 @@ const (
 
 // naiveRun is what a client without retries saw in one run.
 type naiveRun struct {
-	succeeded       int
-	fastest         time.Duration // of the successes
-	slowest         time.Duration
-	first           time.Duration // when the first success came
-	refused         []time.Duration
-	refusedJobs     []int
-	workers         int
-	worker, arrived time.Duration
+	succeeded   int
+	fastest     time.Duration // of the successes
+	slowest     time.Duration
+	first       time.Duration // when the first success came
+	refused     []time.Duration
+	refusedJobs []int
+	workers     int
 }
 
 // runNaively sends the jobs of the stress tests in virtual time: at most
@@ -101,8 +100,6 @@ func TestCalibration(t *testing.T) {
 	seconds := func(f func(naiveRun) time.Duration) func(naiveRun) float64 {
 		return func(r naiveRun) float64 { return f(r).Seconds() }
 	}
-	earliest, latest := refusals(nil)
-
 	runs := calibrate(runpodtest.StressRun1(), calibrationJobs, 24*time.Second)
 	check("run 1: workers started (most)", "1", 1, float64(slices.MaxFunc(runs, func(a, b naiveRun) int { return a.workers - b.workers }).workers), 1)
 	check("run 1: refused", "the last ones", 1, median(runs, func(r naiveRun) float64 { return float64(len(r.refused)) }), 15)
@@ -110,7 +107,7 @@ func TestCalibration(t *testing.T) {
 
 	runs = calibrate(runpodtest.StressRun2(), 15, 0)
 	check("run 2: succeeded of 30", "26", 26, median(runs, succeeded), 26)
-	earliest, latest = refusals(runs)
+	earliest, latest := refusals(runs)
 	check("run 2: refused after, earliest (s)", "121", 120, earliest, 121)
 	check("run 2: refused after, latest (s)", "121", 120, latest, 121)
 	check("run 2: fastest, a warm answer (s)", "25-35", 25, median(runs, seconds(func(r naiveRun) time.Duration { return r.fastest })), 35)
