@@ -47,6 +47,8 @@ type object struct {
 // filled from several connections at once.
 func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Object, error) {
 	ctx = asCaller(ctx)
+	count := v.meter(ctx)
+	count.begin(0)
 	got, err := object{}, error(nil)
 	if f, ok := w.(*wholeFile); ok {
 		got, err = v.downloadParts(ctx, op, key, f)
@@ -58,6 +60,7 @@ func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Obj
 	if err != nil {
 		return Object{}, err
 	}
+	count.end()
 	v.done.downloads.Add(1)
 	v.done.bytesDown.Add(got.size)
 	return Object{Key: key, Size: got.size, ETag: got.etag}, nil
@@ -104,7 +107,7 @@ func (r *reading) advance(ctx context.Context) error {
 	if err := r.match(ctx, out); err != nil {
 		return err
 	}
-	n, err := copyContext(ctx, r.w, out.Body)
+	n, err := copyContext(ctx, &meteredWriter{r.w, r.t.meter}, out.Body)
 	r.have += n
 	if failed, ok := errors.AsType[*writeError](err); ok {
 		return failed.error
@@ -121,6 +124,18 @@ func (r *reading) advance(ctx context.Context) error {
 		return r.changed("it gave %d bytes more than its size", r.have-want)
 	}
 	return nil
+}
+
+// meteredWriter counts what is written.
+type meteredWriter struct {
+	io.Writer
+	meter meter
+}
+
+func (w *meteredWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.meter.move(int64(n))
+	return n, err
 }
 
 // ask requests what is still missing.
@@ -177,6 +192,7 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 	}
 	if !r.known {
 		r.object = object{known: true, size: size, etag: etag}
+		r.t.meter.grow(max(size, 0))
 		if r.learn != nil {
 			r.learn()
 		}

@@ -121,7 +121,7 @@ func TestFolderThatFails(t *testing.T) {
 		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Path: "p/c", Times: runpodtest.Always, Do: runpodtest.Answer(507, "").Later(time.Second)})
 		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Path: "p/d", Times: runpodtest.Always, Do: runpodtest.Delay(time.Hour)})
 		up, err := c.UploadDir(t.Context(), tree(t, "a", "b", "c", "d", "e", "f"), "p")
-		if !errors.Is(err, ErrVolumeFull) || len(up) < 2 || up[0].Key != "p/a" {
+		if !errors.Is(err, ErrVolumeFull) || len(up) == 0 || len(up) == 6 {
 			t.Errorf("got %v, %v", keysIn(up), err)
 		}
 	}, WithS3Conns(2))

@@ -32,6 +32,7 @@ type multipart struct {
 	resume *resumable         // nil: it cannot be gone on with
 	there  map[int32]sentPart // what an earlier attempt has left
 	done   *Object            // an earlier attempt has completed it
+	again  bool               // parts can be read, and sent, again
 
 	mu    sync.Mutex
 	parts map[int32]sentPart
@@ -59,18 +60,29 @@ func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, s
 		return Object{}, err
 	}
 	if m.done != nil {
-		return m.finish(ctx, nil)
+		return m.ended(ctx, *m.done), nil
 	}
+	m.again = true
 	plan := slices.Collect(partsOf(state.size, partSize))
-	return m.finish(ctx, m.send(ctx, in, len(plan), func(ctx context.Context, emit func(piece) error) error {
+	return m.finish(ctx, func() error {
+		return m.send(ctx, in, len(plan), m.missing(in, plan), func() error { return in.unchanged(state) })
+	})
+}
+
+// missing produces the parts of a plan that the gateway has not got from us.
+func (m *multipart) missing(in Input, plan []part) producer[piece] {
+	return func(_ context.Context, emit func(piece) error) error {
 		for _, p := range plan {
+			if m.kept(p.number) {
+				continue
+			}
 			open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
 			if err := emit(piece{p, open, func() {}}); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, func() error { return in.unchanged(state) }))
+	}
 }
 
 // unchanged fails if the input is not what it was: its parts may then be of
@@ -110,7 +122,7 @@ func (v *volume) uploadStream(ctx context.Context, op, key string, in Input, siz
 		first.free()
 		return Object{}, err
 	}
-	return m.finish(ctx, m.send(ctx, in, v.buffers.total, s.from(first), nil))
+	return m.finish(ctx, func() error { return m.send(ctx, in, v.buffers.total, s.from(first), nil) })
 }
 
 // stream is an input that is read once.
@@ -126,6 +138,9 @@ func (s *stream) next(ctx context.Context, number int32) (*buffered, error) {
 	b, err := s.v.buffers.read(ctx, s.r, streamBlocks(number, s.size))
 	if err == nil {
 		s.read += b.size
+		if s.size < 0 {
+			s.v.meter(ctx).grow(b.size)
+		}
 	}
 	return b, err
 }
@@ -205,6 +220,7 @@ func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 	b := body{in: in, size: p.size, local: true, open: p.open}
 	if s, ok := m.has(ctx, b, p.number); ok {
 		m.keep(p.number, s)
+		m.v.meter(ctx).move(s.size)
 		return nil
 	}
 	d, etag, err := m.v.sendBody(ctx, m.op, b, func(ctx context.Context, d digest, opt func(*s3.Options)) (*string, *string, error) {
@@ -229,32 +245,71 @@ func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 	return err
 }
 
+func (m *multipart) kept(number int32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.parts[number]
+	return ok
+}
+
 func (m *multipart) keep(number int32, s sentPart) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.parts[number] = s
 }
 
-// finish completes an upload whose parts are all there. One that has failed is
-// given up, unless another attempt can go on with it.
-func (m *multipart) finish(ctx context.Context, failed error) (obj Object, err error) {
-	defer m.resume.unclaim()
-	switch err = failed; {
-	case err == nil && m.done != nil:
-		obj = *m.done
-	case err == nil:
-		obj, err = m.complete(ctx)
+// finish sends the parts and has them put together. An upload that has failed
+// is given up, unless another attempt can go on with it.
+func (m *multipart) finish(ctx context.Context, send func() error) (obj Object, err error) {
+	for tries := 1; ; tries++ {
+		if err = send(); err == nil {
+			obj, err = m.complete(ctx)
+		}
+		if err == nil {
+			return m.ended(ctx, obj), nil
+		}
+		if tries == maxThin+1 || !m.hasLost(ctx, err) {
+			break
+		}
 	}
-	switch {
-	case err != nil && m.resume == nil:
+	if m.resume == nil {
 		m.abort(ctx)
-	case err == nil && m.resume != nil:
+	}
+	m.resume.unclaim()
+	return Object{}, err
+}
+
+// ended takes note that the object is there.
+func (m *multipart) ended(ctx context.Context, obj Object) Object {
+	if m.done != nil {
+		m.v.meter(ctx).move(obj.Size)
+	}
+	if m.resume != nil {
 		m.resume.forget()
+		m.resume.unclaim()
 	}
-	if err == nil {
-		m.v.uploaded(obj.Size)
+	m.v.uploaded(obj.Size)
+	return obj
+}
+
+// hasLost reports whether the gateway has lost parts that it had taken, which
+// can be sent again.
+func (m *multipart) hasLost(ctx context.Context, err error) bool {
+	if apiCode(err) != "InvalidPart" || !m.again {
+		return false
 	}
-	return obj, err
+	there, err := m.v.listParts(ctx, m.op, m.key, m.id)
+	if err != nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.parts)
+	maps.DeleteFunc(m.parts, func(number int32, s sentPart) bool {
+		t := there[number]
+		return t.size != s.size || t.etag != s.etag
+	})
+	return len(m.parts) < before
 }
 
 // abort tells the gateway to forget the upload, also when the context has

@@ -100,11 +100,15 @@ func (v *volume) uploadOnce(ctx context.Context, op, key string, in Input, state
 			return Object{}, ended(ctx, op)
 		}
 		if fl.err == nil {
-			obj := fl.obj
-			obj.Existed = true
-			return obj, nil
+			return v.existed(ctx, fl.obj), nil
 		}
 	}
+}
+
+func (v *volume) existed(ctx context.Context, obj Object) Object {
+	v.meter(ctx).move(obj.Size)
+	obj.Existed = true
+	return obj
 }
 
 // contentOf foretells the ETag of an input's object, and gives the MD5 of one
@@ -122,8 +126,7 @@ func (v *volume) unlessThere(ctx context.Context, op, key string, in Input, stat
 	obj, _, err := v.head(ctx, op, key)
 	switch {
 	case err == nil && obj.Size == state.size && strings.EqualFold(obj.ETag, etag):
-		obj.Existed = true
-		return obj, nil
+		return v.existed(ctx, obj), nil
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return Object{}, err
 	}

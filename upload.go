@@ -28,10 +28,19 @@ func (v *volume) upload(ctx context.Context, op, key string, in Input) (Object, 
 			return Object{}, inputError(ctx, op, in, err)
 		}
 	}
-	if ctx = asCaller(ctx); v.once != nil && state.size >= 0 && (in.at != nil || state.size <= v.partSize) {
-		return v.uploadOnce(ctx, op, key, in, state)
+	count := v.meter(ctx)
+	count.begin(max(state.size, 0))
+	ctx = asCaller(ctx)
+	var obj Object
+	if v.once != nil && state.size >= 0 && (in.at != nil || state.size <= v.partSize) {
+		obj, err = v.uploadOnce(ctx, op, key, in, state)
+	} else {
+		obj, err = v.store(ctx, op, key, in, state, nil)
 	}
-	return v.store(ctx, op, key, in, state, nil)
+	if err == nil {
+		count.end()
+	}
+	return obj, err
 }
 
 // store uploads an input, of which the MD5 may be known already.
@@ -99,9 +108,11 @@ func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySende
 			if v.isMD5Of(ctx, b, etag) {
 				return d, etag, nil
 			}
+			t.meter.move(-d.size)
 			continue
 		}
 		if err := d.check(etag, crc); err != nil {
+			t.meter.move(-d.size)
 			return d, "", t.damaged(err)
 		}
 		return d, etag, nil
