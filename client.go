@@ -30,8 +30,9 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := newVolume(cfg)
-	return &Client{config: cfg, life: new(lifetime), volume: v, ep: newEndpoint(cfg), readiness: newReadiness(), holds: newHolds(cfg, v)}, nil
+	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
+	c.readiness, c.holds = newReadiness(), newHolds(cfg, c.volume)
+	return c, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -167,13 +168,11 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
 	call.apply(&own, opts)
 	resp, err := call.do(&own)
-	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		call.end() // an upgraded connection lives on without a context
-		return resp, err
+	call.end() // what is left is the body, which the caller reads
+	if err != nil {
+		return nil, err
 	}
-	call.returned()
 	resp.Request = req
-	resp.Body.(*attemptBody).last = true
 	return resp, nil
 }
 
@@ -194,12 +193,13 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
 // returns when all have returned. Bodies that [Client.Do] has handed out fail
-// with ErrClosed too. Workers that are
-// held are released, for which it takes 5 s at the most; the error says which
-// were not (see [Client.HoldWorkers]), and is nil otherwise. Closing again tries
-// that again, and does nothing else.
+// with ErrClosed too. Workers that are held are released, within 5 s; the error
+// says which could not be (see [Client.HoldWorkers]) and is nil otherwise.
+// Closing again tries that again and does nothing else.
 func (c *Client) Close() error {
 	c.life.close()
+	c.ep.abort()
+	c.life.waiting.Wait()
 	err := c.holds.close()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()

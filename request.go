@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -98,6 +99,9 @@ func (c *call) own(req *http.Request) error {
 	case req.Host != "" && !strings.EqualFold(req.Host, base.Host):
 		err = refuse(c.op(), "req.Host", "it is not the endpoint's host, %s", base.Host)
 	}
+	if err == nil {
+		err = c.checkHead(req)
+	}
 	if err != nil {
 		closeBody(req)
 		return err
@@ -116,6 +120,26 @@ func (c *call) own(req *http.Request) error {
 		c.ep.authorize(req.Header)
 	}
 	return nil
+}
+
+// checkHead refuses what net/http would refuse to send, over and over.
+func (c *call) checkHead(req *http.Request) error {
+	if req.Method != "" && !isToken(req.Method) {
+		return refuse(c.op(), "req.Method", "%q is not an HTTP method", req.Method)
+	}
+	for name, values := range req.Header {
+		if !isToken(name) {
+			return refuse(c.op(), "req.Header", "%q is not a header's name", name)
+		}
+		if slices.ContainsFunc(values, hasControl) {
+			return refuse(c.op(), "req.Header", "%s has a control character in its value", name)
+		}
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 // replayable gives the call a body that can be opened again and again: by the
