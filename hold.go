@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -290,7 +291,7 @@ func (s *holds) look(ctx context.Context) (v holdView, err error) {
 	if v.store, err = s.open(v.EndpointID); err != nil {
 		return v, err
 	}
-	for range 4 {
+	for range holdPatience {
 		before := v.MinWorkers
 		if v.records, err = v.store.list(ctx); err != nil {
 			return v, err
@@ -298,11 +299,26 @@ func (s *holds) look(ctx context.Context) (v holdView, err error) {
 		if v.Scaling, err = s.control.Scaling(ctx); err != nil {
 			return v, err
 		}
-		if v.MinWorkers == before {
+		if v.MinWorkers == before && !v.unsettled() {
 			break
+		}
+		if err := sleep(ctx, time.Duration(200+mathrand.IntN(600))*time.Millisecond); err != nil {
+			return v, ended(ctx, "look at holds")
 		}
 	}
 	return v, nil
+}
+
+// holdPatience is how often a client looks, half a second apart, before it takes
+// for a person's what may be another client's change under way.
+const holdPatience = 8
+
+// unsettled reports whether a minimum that the holds do not account for may be
+// that of another client which is just changing it: two that do so at the same
+// moment may see each other's change come late, and mend it.
+func (v holdView) unsettled() bool {
+	moving := func(r HoldRecord) bool { return r.Phase != phaseHeld && time.Since(r.Renewed) < holdStale }
+	return slices.ContainsFunc(v.records, moving) && !v.records.account(v.MinWorkers)
 }
 
 // converge sets the minimum to what the records want without those in out, and

@@ -44,6 +44,7 @@ type wake struct {
 	lastCall time.Time // when a call was last seen under way
 	scaling  Scaling   // zero: not known
 	learnt   time.Time // when the control plane was last asked for it
+	level    int       // how many requests, calls included, are to be at the endpoint
 	idle     time.Duration
 	sent     int64
 }
@@ -121,8 +122,8 @@ func (w *wake) run() {
 		select {
 		case <-timer.C:
 		case <-w.nudged:
-			// A call that is being sent takes a light request's place; the pause
-			// keeps demand from falling between the two.
+			// When the last upload has become a call, the light requests that are
+			// left go a moment after it: demand must not fall in between.
 			sleep(w.ctx, w.ep.policy.Jitter)
 		case <-w.ctx.Done():
 		}
@@ -155,7 +156,8 @@ func (w *wake) step(now time.Time) bool {
 		w.stop()
 		return false
 	}
-	w.trim(want, calls)
+	w.level = pressure(want, w.perWorker())
+	w.trim(calls)
 	if now.Sub(w.pressed) >= w.renewal() || w.pressed.IsZero() {
 		w.pressed = now
 		w.renew(now, want, calls)
@@ -282,7 +284,9 @@ func (w *wake) forget(now time.Time, after time.Duration) {
 
 // pressure is how many requests make the autoscaler want n workers, of which
 // one stands for every perWorker, or a part of it (Runpod docs, REQUEST_COUNT).
-func pressure(n, perWorker int) int { return (n-1)*perWorker + 1 }
+// It lies between the fewest and the most that do, so that one which leaves a
+// moment early or comes a moment late changes nothing.
+func pressure(n, perWorker int) int { return (n-1)*perWorker + 1 + min(2, (perWorker-1)/2) }
 
 // press sends light requests until there are, with the calls, as many as make
 // the autoscaler want all workers. Where they are there already none is sent.
@@ -297,8 +301,8 @@ func (w *wake) press(want, calls int) {
 
 // trim withdraws the light requests that calls have taken the place of: those
 // that still wait would be served before calls that come after them.
-func (w *wake) trim(want, calls int) {
-	over := len(w.pings) - max(0, pressure(want, w.perWorker())-calls)
+func (w *wake) trim(calls int) {
+	over := len(w.pings) - max(0, w.level-calls)
 	for p := range w.pings {
 		if over <= 0 {
 			return
