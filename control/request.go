@@ -162,7 +162,7 @@ func (r *request) fail(ctx context.Context, a answer, cause error) error {
 	if ctx.Err() != nil {
 		e.Err = errors.Join(context.Cause(ctx), ctx.Err())
 	}
-	e.Kind, e.Advice = kind(a.status)
+	e.Kind, e.Advice = kinds[a.status], advice[a.status]
 	if a.status == 0 && r.method == http.MethodPatch && len(r.attempts) > 0 {
 		e.MayHaveRun = true
 	}
@@ -170,18 +170,19 @@ func (r *request) fail(ctx context.Context, a answer, cause error) error {
 	return e
 }
 
-func kind(status int) (error, string) {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return runpod.ErrUnauthorized, "check the Runpod API key and whether it may change endpoints"
-	case http.StatusNotFound:
-		return runpod.ErrNotFound, "check the endpoint's id"
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		return runpod.ErrBadRequest, ""
-	case http.StatusTooManyRequests:
-		return runpod.ErrRateLimited, "the control plane takes about 60 requests a minute from one account"
-	}
-	return nil, ""
+// kinds and advice are those of a final status.
+var kinds = map[int]error{
+	http.StatusUnauthorized: runpod.ErrUnauthorized, http.StatusForbidden: runpod.ErrUnauthorized,
+	http.StatusNotFound:   runpod.ErrNotFound,
+	http.StatusBadRequest: runpod.ErrBadRequest, http.StatusUnprocessableEntity: runpod.ErrBadRequest,
+	http.StatusTooManyRequests: runpod.ErrRateLimited,
+}
+
+var advice = map[int]string{
+	http.StatusUnauthorized:    "check the Runpod API key",
+	http.StatusForbidden:       "check whether the Runpod API key may change endpoints",
+	http.StatusNotFound:        "check the endpoint's id",
+	http.StatusTooManyRequests: "the control plane takes about 60 requests a minute from one account",
 }
 
 // pace waits where the server has said that nothing is left of a quota.
