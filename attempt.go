@@ -91,6 +91,9 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 	}
 	if body != nil {
 		out.Body, out.GetBody = body, a.c.body
+		if !a.c.idempotent && (out.Header["Idempotency-Key"] != nil || out.Header["X-Idempotency-Key"] != nil) {
+			out.GetBody = nil // net/http takes the header for leave to send twice, and tells nobody
+		}
 	}
 	if a.c.unpinned {
 		out.Header = out.Header.Clone()
@@ -197,8 +200,12 @@ type attemptBody struct {
 func (b *attemptBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if err != nil {
-		if err != io.EOF && b.a.c.Err() != nil {
+		switch {
+		case err == io.EOF:
+		case b.a.c.Err() != nil:
 			err = ended(b.a.c, b.a.c.op())
+		case b.last:
+			err = b.a.c.broken(err)
 		}
 		b.a.finish()
 	}

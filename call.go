@@ -23,6 +23,8 @@ type call struct {
 	path       string
 	body       requestBody
 	once       io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
+	single     *onceBody     // the body, where there is no second one; nil: there is
+	foreign    bool          // the request is that of somebody else's HTTP client
 	idempotent bool
 	droppable  bool // it is pinned to a worker and may go to another
 	whole      bool // read the answer's body within the attempt, to its end
@@ -97,6 +99,9 @@ func (c *call) do(req *http.Request) (*http.Response, error) {
 
 // closeOnce closes the caller's own body where no attempt has taken it.
 func (c *call) closeOnce() {
+	if c.single != nil {
+		c.single.finish()
+	}
 	if c.once != nil {
 		c.once.Close()
 		c.once = nil
@@ -105,6 +110,9 @@ func (c *call) closeOnce() {
 
 // open gives the body for the next attempt; nil for none.
 func (c *call) open() (io.ReadCloser, error) {
+	if c.single != nil {
+		return c.single.take(), nil
+	}
 	if body := c.once; body != nil {
 		c.once = nil
 		return body, nil
@@ -128,8 +136,11 @@ func (c *call) judge(err error) bool {
 	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.progress.thin, c.droppable && !c.unpinned
 	o.Number = len(c.attempts) + 1
 	d := c.ep.policy.judge(c.ep.first, o)
-	if o.Err != nil && c.Err() != nil {
+	if o.Err != nil && (c.Err() != nil || cancelled(&c.request)) {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
+	}
+	if d.verdict.retries() && !c.replays() {
+		d.forWantOfBody()
 	}
 	now := time.Now()
 	c.ep.note(o, d, now, !a.released.Load())
@@ -245,6 +256,9 @@ func (c *call) log(level slog.Level, message string, err error) {
 
 // callAdvice says what to do about a call that failed for good.
 func callAdvice(d decision) string {
+	if d.bodyGone {
+		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
+	}
 	switch d.kind {
 	case ErrNoWorkers:
 		return "check that the endpoint's maximum workers is above 0 (an unused endpoint is set to 0) and that GPUs are to be had; minimum workers shorten the wait"

@@ -141,7 +141,10 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 // so that it can be sent again. The API key is added unless the request has an
 // Authorization of its own; redirects are returned, not followed. Options
 // come with the request's context, see [WithCallOptions].
-func (c *Client) Do(req *http.Request) (*http.Response, error) {
+func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.send(req, false) }
+
+// send sends a caller's request, or that of somebody else's HTTP client.
+func (c *Client) send(req *http.Request, foreign bool) (*http.Response, error) {
 	path := ""
 	if req.URL != nil {
 		path = req.URL.Path
@@ -155,6 +158,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	call.foreign = foreign
 	own := *req
 	if err := call.own(&own); err != nil {
 		call.end()
@@ -168,6 +172,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	call.returned()
+	call.delivered()
 	resp.Request = req
 	resp.Body.(*attemptBody).last = true
 	return resp, nil

@@ -81,6 +81,7 @@ type decision struct {
 	thin       bool // on thin evidence: counts into Observation.Repeats
 	expired    bool // given up since the context ends before another attempt
 	mayHaveRun bool
+	bodyGone   bool // given up since the body can be read only once
 }
 
 // account says who pays for a retry.
