@@ -27,7 +27,9 @@ type call struct {
 	foreign    bool          // the request is that of somebody else's HTTP client
 	idempotent bool
 	droppable  bool // it is pinned to a worker and may go to another
-	whole      bool // read the answer's body within the attempt, to its end
+	session    *Session
+	pinned     string // the session's worker when the call began
+	whole      bool   // read the answer's body within the attempt, to its end
 
 	start      time.Time
 	attempts   []Attempt
@@ -148,6 +150,9 @@ func (c *call) judge(err error) bool {
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
 	c.unpinned = c.unpinned || d.verdict == DropPin
 	c.last, c.answer = d, o
+	if c.session != nil && d.verdict == Deliver {
+		c.session.answered(c.pinned, o.WorkerID)
+	}
 	record := Attempt{
 		Start: a.start, Duration: o.Elapsed, Status: o.Status, WorkerID: o.WorkerID,
 		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: o.Err,
@@ -266,6 +271,8 @@ func callAdvice(d decision) string {
 		return "check the Runpod API key and what it may do"
 	case ErrNotFound:
 		return "check the endpoint's id and the path"
+	case ErrWorkerGone:
+		return "begin a new session, or allow another worker: OrAnyWorker, AnyWorker"
 	case ErrRateLimited:
 		return "send less at once: WithRateLimit, WithMaxInFlight"
 	case ErrProcessingTimeout:

@@ -190,7 +190,7 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 		opt(&o)
 	}
 	c.idempotent = o.idempotent
-	c.droppable = o.anyWorker && req.Header.Get(workerIDHeader) != ""
+	c.pin(req, &o)
 }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and

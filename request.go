@@ -19,7 +19,11 @@ const maxBody = 30 << 20
 // CallOption says something about one call.
 type CallOption func(*callOptions)
 
-type callOptions struct{ idempotent, anyWorker bool }
+type callOptions struct {
+	idempotent, anyWorker bool
+	session               *Session
+	pin                   string // the worker it is for, as the header says it; "": any
+}
 
 // Idempotent marks a call that may run twice without harm, so that it is sent
 // again also where it may have run already: after a 524, a 502 that names a
