@@ -162,7 +162,7 @@ func (r *request) fail(ctx context.Context, a answer, cause error) error {
 	if ctx.Err() != nil {
 		e.Err = errors.Join(context.Cause(ctx), ctx.Err())
 	}
-	e.Kind, e.Advice = kind(a.status)
+	e.Advice, e.Kind = judge(a.status)
 	if a.status == 0 && r.method == http.MethodPatch && len(r.attempts) > 0 {
 		e.MayHaveRun = true
 	}
@@ -170,18 +170,19 @@ func (r *request) fail(ctx context.Context, a answer, cause error) error {
 	return e
 }
 
-func kind(status int) (error, string) {
+// judge gives what an error's status means: what to do, and its kind.
+func judge(status int) (advice string, kind error) {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return runpod.ErrUnauthorized, "check the Runpod API key and whether it may change endpoints"
+		return "check the Runpod API key and whether it may change endpoints", runpod.ErrUnauthorized
 	case http.StatusNotFound:
-		return runpod.ErrNotFound, "check the endpoint's id"
+		return "check the endpoint's id", runpod.ErrNotFound
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		return runpod.ErrBadRequest, ""
+		return "", runpod.ErrBadRequest
 	case http.StatusTooManyRequests:
-		return runpod.ErrRateLimited, "the control plane takes about 60 requests a minute from one account"
+		return "the control plane takes about 60 requests a minute from one account", runpod.ErrRateLimited
 	}
-	return nil, ""
+	return "", nil
 }
 
 // pace waits where the server has said that nothing is left of a quota.
