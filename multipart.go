@@ -29,6 +29,8 @@ type multipart struct {
 	id      string // the gateway's name for the upload
 	own     string // ours for the object
 
+	partSize int64
+
 	resume *resumable         // nil: it cannot be gone on with
 	there  map[int32]sentPart // what an earlier attempt has left
 	done   *Object            // an earlier attempt has completed it
@@ -54,8 +56,7 @@ type piece struct {
 
 // uploadSections stores an input in parts that are read where they are.
 func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, state inputState) (Object, error) {
-	partSize := partSizeFor(state.size, v.partSize)
-	m, err := v.beginParts(ctx, op, key, in, state.size, partSize)
+	m, err := v.beginParts(ctx, op, key, in, state.size, partSizeFor(state.size, v.partSize))
 	if err != nil {
 		return Object{}, err
 	}
@@ -63,7 +64,7 @@ func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, s
 		return m.ended(ctx, *m.done), nil
 	}
 	m.again = true
-	plan := slices.Collect(partsOf(state.size, partSize))
+	plan := slices.Collect(partsOf(state.size, m.partSize))
 	return m.finish(ctx, func() error {
 		return m.send(ctx, in, len(plan), m.missing(in, plan), func() error { return in.unchanged(state) })
 	})

@@ -69,6 +69,7 @@ func newVolume(c *config) *volume {
 	// Uploads and downloads of a burst may lie a cold start apart.
 	v.transport.IdleConnTimeout = 15 * time.Minute
 	v.transport.WriteBufferSize = copyBuffer
+	v.transport.DialContext = bulky(v.transport.DialContext)
 	if c.s3.url == nil || c.s3.credentials == nil {
 		return v
 	}
@@ -79,11 +80,11 @@ func newVolume(c *config) *volume {
 		v.resume = &resumeDir{dir: c.resumeDir, store: c.s3.url.String() + " " + c.s3.bucket, busy: map[string]bool{}}
 	}
 	v.client = s3.New(s3.Options{
-		BaseEndpoint: aws.String(c.s3.url.String()),
-		Region:       c.s3.region,
-		Credentials:  c.s3.credentials,
-		UsePathStyle: true,
-		HTTPClient:   v,
+		EndpointResolverV2: &gateway{c.s3.url, c.s3.region},
+		Region:             c.s3.region,
+		Credentials:        c.s3.credentials,
+		UsePathStyle:       true,
+		HTTPClient:         v,
 		APIOptions: []func(*middleware.Stack) error{
 			v.addPlaces,
 			// Bodies carry a checksum of their own: hashing them once more for
@@ -264,11 +265,7 @@ var errChanged = errors.New("it changed while it was uploaded")
 
 func (b *sentBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
-	b.left -= int64(n)
-	if n > 0 {
-		b.dog.stroke()
-		b.sent.add(int64(n))
-	}
+	b.moved(n)
 	if b.left == 0 && err == nil && n > 0 { // the last bytes go out only if they are the last
 		var beyond [1]byte
 		var more int
@@ -283,6 +280,15 @@ func (b *sentBody) Read(p []byte) (int, error) {
 		return 0, b.transfer.inputFailed(err)
 	}
 	return n, err
+}
+
+// moved counts n bytes that have gone.
+func (b *sentBody) moved(n int) {
+	b.left -= int64(n)
+	if n > 0 {
+		b.dog.stroke()
+		b.sent.add(int64(n))
+	}
 }
 
 func (b *sentBody) Close() error { return b.body.Close() }
