@@ -47,7 +47,8 @@ type window struct {
 	served  int          // answers in all slices: within the last wait
 	since   time.Time    // when a worker first answered; zero: none has
 	workers map[string]time.Time
-	grown   time.Time // when a worker was last seen for the first time
+	peak    int       // the most of them there were
+	grown   time.Time // when they last became more than ever
 	tight   bool      // the balancer refuses at once: the limit is what it takes
 	misses  int       // probes in a row that were refused
 	most    int       // workers there were when requests were first held back; 0: none are
@@ -71,20 +72,29 @@ func (w *window) restart() {
 func (w *window) answered(now time.Time, worker string) {
 	w.turn(now)
 	if w.served == 0 { // the first one, or the first one after a pause
-		w.since, w.most, w.starved = now, 0, false
+		w.since, w.most, w.starved, w.peak = now, 0, false, 0
 	}
 	w.served++
 	w.buckets[w.slice%buckets]++
-	_, known := w.workers[worker]
 	if worker != "" {
-		w.workers[worker] = now
-	}
-	if fresh := worker != "" && !known; fresh {
-		w.grown, w.misses = now, 0
-		w.limit = min(w.limit+1, w.asked)
+		w.seen(now, worker)
 	}
 	if w.limit < w.asked && !w.tight {
 		w.limit = min(w.asked, max(w.limit, w.walls(now)))
+	}
+}
+
+// seen notes which worker it was. A new one takes one more.
+func (w *window) seen(now time.Time, worker string) {
+	_, known := w.workers[worker]
+	w.workers[worker] = now
+	if known {
+		return
+	}
+	w.misses = 0
+	w.limit = min(w.limit+1, w.asked)
+	if len(w.workers) > w.peak {
+		w.peak, w.grown = len(w.workers), now
 	}
 }
 

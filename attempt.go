@@ -19,12 +19,12 @@ var errAttemptLimit = errors.New("no answer within the attempt's limit")
 // attempt is one sending of a request: its clock and what it showed.
 type attempt struct {
 	Observation
-	c      *call
-	ctx    context.Context // the observer's, where there is one
-	start  time.Time
-	clock  deadline
-	cancel context.CancelCauseFunc
-	out    http.Request
+	c     *call
+	ctx   context.Context // the observer's, where there is one
+	start time.Time
+	clock deadline
+	out   http.Request
+	reply attemptBody
 
 	expired  atomic.Bool // the clock has run out
 	released atomic.Bool // the place was given back
@@ -32,7 +32,8 @@ type attempt struct {
 	// What the connection tells, on goroutines of the transport's.
 	trace   httptrace.ClientTrace
 	conn    atomic.Pointer[countedConn]
-	mark    atomic.Int64 // what conn had written before this request
+	use     atomic.Int64 // which use of conn this is
+	mark    atomic.Int64 // what conn had written before it
 	headers atomic.Bool  // the headers were handed to conn
 }
 
@@ -59,7 +60,7 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 
 // begin starts the attempt's clock.
 func (a *attempt) begin(c *call) {
-	a.c, a.ctx, a.cancel = c, c.Context, c.cancel
+	a.c, a.ctx = c, c.Context
 	if start := c.ep.observer.AttemptStart; start != nil {
 		a.ctx = start(a.ctx, AttemptInfo{Op: c.op(), Number: len(c.attempts) + 1})
 	}
@@ -68,11 +69,18 @@ func (a *attempt) begin(c *call) {
 	c.current = a
 }
 
-// expire ends the attempt when its clock has run out, and with it the context
-// that it has of its call, which gets another one.
+// expire ends the attempt when its clock has run out, by closing its connection:
+// with HTTP/1.1 that is how an attempt is ended in any case.
 func (a *attempt) expire() {
 	a.expired.Store(true)
-	a.cancel(errAttemptLimit)
+	a.hangUp()
+}
+
+// hangUp closes the connection, if it is still this attempt's.
+func (a *attempt) hangUp() {
+	if conn := a.conn.Load(); conn != nil && conn.uses.Load() == a.use.Load() {
+		conn.Close()
+	}
 }
 
 // finish gives the place back. It may be called again.
@@ -99,7 +107,7 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 		out.Header = out.Header.Clone()
 		out.Header.Del(workerIDHeader)
 	}
-	a.c.ep.answers.add(&a.clock, a.start, a.expire)
+	a.c.ep.answers.add(&a.clock, a.start, a)
 	resp, err := a.c.ep.transport.RoundTrip(out)
 	a.c.ep.answers.remove(&a.clock)
 	if err != nil {
@@ -125,7 +133,8 @@ func (a *attempt) receive(resp *http.Response) error {
 	case a.c.whole:
 		return a.readWhole(resp)
 	default:
-		resp.Body = &attemptBody{body: resp.Body, a: a}
+		a.reply = attemptBody{body: resp.Body, a: a}
+		resp.Body = &a.reply
 		return nil
 	}
 }
@@ -134,7 +143,7 @@ func (a *attempt) receive(resp *http.Response) error {
 // that leaves the status, which decides, and fails the caller's reading in its
 // turn.
 func (a *attempt) peek(resp *http.Response) {
-	a.c.ep.bodies.add(&a.clock, time.Now(), a.expire)
+	a.c.ep.bodies.add(&a.clock, time.Now(), a)
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, peekLimit))
 	a.c.ep.bodies.remove(&a.clock)
 	a.Body = head
@@ -147,7 +156,7 @@ func (a *attempt) peek(resp *http.Response) {
 
 // readWhole reads an answer's body to its end, under a clock of its own.
 func (a *attempt) readWhole(resp *http.Response) error {
-	a.c.ep.bodies.add(&a.clock, a.start.Add(a.Elapsed), a.expire)
+	a.c.ep.bodies.add(&a.clock, a.start.Add(a.Elapsed), a)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	a.c.ep.bodies.remove(&a.clock)
 	resp.Body.Close()
@@ -165,7 +174,6 @@ func (a *attempt) failed(err error) {
 	a.finish()
 	if a.expired.Load() {
 		err = errAttemptLimit
-		a.c.renew()
 	}
 	a.Elapsed = time.Since(a.start)
 	a.Status, a.WorkerID, a.RetryAfter = 0, "", -1
@@ -175,9 +183,13 @@ func (a *attempt) failed(err error) {
 
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	conn := counterUnder(info.Conn)
-	a.conn.Store(conn)
 	if conn != nil {
 		a.mark.Store(conn.written.Load())
+		a.use.Store(conn.uses.Add(1))
+	}
+	a.conn.Store(conn)
+	if a.expired.Load() { // while it was dialled
+		a.hangUp()
 	}
 }
 
@@ -190,11 +202,10 @@ func (a *attempt) wrote() bool {
 }
 
 // attemptBody is an answer's body in the caller's hands. Its end is the
-// attempt's end, its closing the end of the call.
+// attempt's end.
 type attemptBody struct {
 	body io.ReadCloser
 	a    *attempt
-	last bool // the call has handed it to its caller
 }
 
 func (b *attemptBody) Read(p []byte) (int, error) {
@@ -202,9 +213,9 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	if err != nil {
 		switch {
 		case err == io.EOF:
-		case b.a.c.Err() != nil:
-			err = ended(b.a.c, b.a.c.op())
-		case b.last:
+		case b.a.c.over():
+			err = b.a.c.ended()
+		case b.a.c.handed:
 			err = b.a.c.broken(err)
 		}
 		b.a.finish()
@@ -213,10 +224,6 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 }
 
 func (b *attemptBody) Close() error {
-	err := b.body.Close()
-	b.a.finish()
-	if b.last {
-		b.a.c.end()
-	}
-	return err
+	defer b.a.finish()
+	return b.body.Close()
 }

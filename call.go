@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -17,19 +18,21 @@ import (
 // that goes through go-retryablehttp. It belongs to one goroutine; others touch
 // only the attempt in progress.
 type call struct {
-	operation
-	ep         *endpoint
-	method     string
-	path       string
-	body       requestBody
-	once       io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
-	single     *onceBody     // the body, where there is no second one; nil: there is
-	foreign    bool          // the request is that of somebody else's HTTP client
-	idempotent bool
-	droppable  bool // it is pinned to a worker and may go to another
-	session    *Session
-	pinned     string // the session's worker when the call began
-	whole      bool   // read the answer's body within the attempt, to its end
+	context.Context // the caller's
+	life            *lifetime
+	ep              *endpoint
+	method          string
+	path            string
+	body            requestBody
+	once            io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
+	single          *onceBody     // the body, where there is no second one; nil: there is
+	foreign         bool          // the request is that of somebody else's HTTP client
+	idempotent      bool
+	droppable       bool // it is pinned to a worker and may go to another
+	session         *Session
+	pinned          string // the session's worker when the call began
+	whole           bool   // read the answer's body within the attempt, to its end
+	handed          bool   // the caller reads the answer's body
 
 	start      time.Time
 	attempts   []Attempt
@@ -49,16 +52,24 @@ type call struct {
 	attempts1 [1]Attempt
 }
 
-// begin makes a call that is an operation of the Client's. The path is for
-// errors and logs.
+// begin begins a call. It fails where the context has ended or the Client is
+// closed. The path is for errors and logs.
 func (ep *endpoint) begin(ctx context.Context, life *lifetime, method, path string) (*call, error) {
-	c := &call{ep: ep, method: method, path: path}
-	if err := life.join(&c.operation, ctx); err != nil {
-		err.Op = c.op()
-		return nil, err
+	c := &call{Context: ctx, life: life, ep: ep, method: method, path: path}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ended(ctx, c.op())
+	case !life.enter():
+		return nil, &Error{Op: c.op(), Kind: ErrClosed}
 	}
 	return c, nil
 }
+
+// end is the end of what Close waits for.
+func (c *call) end() { c.life.leave() }
+
+// over reports whether the call's context has ended or its Client was closed.
+func (c *call) over() bool { return c.Err() != nil || c.life.isClosed() }
 
 // op names the call without its query, which may hold what nobody should read
 // in a log.
@@ -138,7 +149,7 @@ func (c *call) judge(err error) bool {
 	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.progress.thin, c.droppable && !c.unpinned
 	o.Number = len(c.attempts) + 1
 	d := c.ep.policy.judge(c.ep.first, o)
-	if o.Err != nil && (c.Err() != nil || cancelled(&c.request)) {
+	if o.Err != nil && (c.over() || cancelled(&c.request)) {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
 	if d.verdict.retries() && !c.replays() {
@@ -181,7 +192,7 @@ func (c *call) schedule(a *attempt, d *decision, now time.Time) {
 	}
 	deadline, hasDeadline := c.Deadline()
 	tooLong := now.Add(delay).Sub(since) >= c.ep.policy.GiveUp
-	tooLate := hasDeadline && now.Add(delay).After(deadline) || c.Err() != nil
+	tooLate := hasDeadline && now.Add(delay).After(deadline) || c.over()
 	if !tooLong && !tooLate {
 		c.progress.quick++
 		c.delay = delay
@@ -197,7 +208,21 @@ func (c *call) schedule(a *attempt, d *decision, now time.Time) {
 }
 
 // wait is the pause between two attempts: the only one there is.
-func (c *call) wait() error { return sleep(c, c.delay) }
+func (c *call) wait() error { return c.sleep(c.delay) }
+
+// sleep waits for d, or for the end of the context or the Client.
+func (c *call) sleep(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.Done():
+		return context.Cause(c)
+	case <-c.life.done:
+		return ErrClosed
+	}
+}
 
 // fail makes the error of a call that has no response.
 func (c *call) fail(err error) error {
@@ -205,9 +230,9 @@ func (c *call) fail(err error) error {
 		err = inner.Err // its text has the whole URL in it, query included
 	}
 	e := c.newError()
-	if c.Err() == nil {
+	if !c.over() {
 		e.Err = errors.Join(e.Err, err)
-	} else if last := c.answer.Err; last != nil && !errors.Is(last, c.Err()) {
+	} else if last := c.answer.Err; last != nil && !errors.Is(last, context.Canceled) && !errors.Is(last, context.DeadlineExceeded) && !errors.Is(last, net.ErrClosed) {
 		e.Err = errors.Join(e.Err, last)
 	}
 	return c.report(e)
@@ -223,8 +248,8 @@ func (c *call) newError() *Error {
 		Advice: callAdvice(c.last),
 	}
 	switch {
-	case c.Err() != nil:
-		over := ended(c, c.op())
+	case c.over():
+		over := c.ended()
 		e.Err = over.Err
 		if over.Kind != nil {
 			e.Kind, e.Advice = over.Kind, ""
@@ -233,6 +258,14 @@ func (c *call) newError() *Error {
 		e.Err = context.DeadlineExceeded
 	}
 	return e
+}
+
+// ended is the error of a call that its context or its Client has ended.
+func (c *call) ended() *Error {
+	if c.life.isClosed() {
+		return &Error{Op: c.op(), Kind: ErrClosed}
+	}
+	return ended(c, c.op())
 }
 
 // report logs an error on its way to the caller.

@@ -27,7 +27,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: new(lifetime), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
+	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -167,14 +167,13 @@ func (c *Client) send(req *http.Request, foreign bool) (*http.Response, error) {
 	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
 	call.apply(&own, opts)
 	resp, err := call.do(&own)
-	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		call.end() // an upgraded connection lives on without a context
-		return resp, err
+	call.end() // what is left is the body, which the caller reads
+	if err != nil {
+		return nil, err
 	}
-	call.returned()
 	call.delivered()
+	call.handed = true
 	resp.Request = req
-	resp.Body.(*attemptBody).last = true
 	return resp, nil
 }
 
@@ -198,6 +197,8 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 // with ErrClosed too. Closing again does nothing. The error is always nil.
 func (c *Client) Close() error {
 	c.life.close()
+	c.ep.abort()
+	c.life.waiting.Wait()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
 	return nil

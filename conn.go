@@ -3,13 +3,19 @@ package runpod
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialTimeout bounds the opening of a connection, as in http.DefaultTransport.
+const dialTimeout = 30 * time.Second
 
 // cloneTransport gives a transport of the Client's own, whose connections are
 // counted. It speaks HTTP/1.1: uploads over HTTP/2 were seen to stall and one
@@ -28,7 +34,7 @@ func (c *config) cloneTransport(conns *connCounter) *http.Transport {
 		dial, t.DialTLSContext = c.dial, nil
 	}
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	t.DialContext = conns.counted(dial)
 	if t.DialTLSContext != nil {
@@ -37,18 +43,21 @@ func (c *config) cloneTransport(conns *connCounter) *http.Transport {
 	return t
 }
 
-// connCounter counts connections. It is safe for concurrent use.
+// connCounter counts connections, and can end them all. It is safe for
+// concurrent use.
 type connCounter struct {
-	mu                 sync.Mutex
-	opened, open, peak int
+	mu     sync.Mutex
+	open   map[*countedConn]struct{}
+	opened int
+	peak   int
+	life   context.Context // of the connections, and of their opening
+	end    context.CancelFunc
 }
 
-func (c *connCounter) add(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open += n
-	c.opened += max(n, 0)
-	c.peak = max(c.peak, c.open)
+func newConnCounter() *connCounter {
+	c := &connCounter{open: map[*countedConn]struct{}{}}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c
 }
 
 func (c *connCounter) counts() (opened, peak int) {
@@ -60,21 +69,55 @@ func (c *connCounter) counts() (opened, peak int) {
 // counted wraps a dial function so that c counts what it opens.
 func (c *connCounter) counted(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(c.life, cancel)()
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		c.add(1)
-		return &countedConn{Conn: conn, closed: sync.OnceFunc(func() { c.add(-1) })}, nil
+		return c.add(conn)
 	}
 }
 
-// countedConn knows how many bytes it has written: whether a server can have
-// seen a request is decided by that.
+func (c *connCounter) add(conn net.Conn) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.Err() != nil {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	counted := &countedConn{Conn: conn, counter: c}
+	c.open[counted] = struct{}{}
+	c.opened++
+	c.peak = max(c.peak, len(c.open))
+	return counted, nil
+}
+
+func (c *connCounter) remove(conn *countedConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, conn)
+}
+
+// shut closes every connection, and each that is still to be opened.
+func (c *connCounter) shut() {
+	c.end()
+	c.mu.Lock()
+	all := slices.Collect(maps.Keys(c.open))
+	c.mu.Unlock()
+	for _, conn := range all {
+		conn.Close()
+	}
+}
+
+// countedConn knows how many bytes it has written, and how many requests it was
+// used for: whether a server can have seen a request is decided by that.
 type countedConn struct {
 	net.Conn
+	counter *connCounter
 	written atomic.Int64
-	closed  func()
+	uses    atomic.Int64
 }
 
 func (c *countedConn) Write(p []byte) (int, error) {
@@ -84,7 +127,7 @@ func (c *countedConn) Write(p []byte) (int, error) {
 }
 
 func (c *countedConn) Close() error {
-	defer c.closed()
+	c.counter.remove(c)
 	return c.Conn.Close()
 }
 

@@ -21,16 +21,19 @@ type deadlines struct {
 // deadline is an attempt's place among the deadlines.
 type deadline struct {
 	at         time.Time
-	expire     func()
+	owner      expirer
 	in         bool
 	prev, next *deadline
 }
 
-// add begins a deadline: expire is called when limit has passed since now.
-func (ds *deadlines) add(d *deadline, now time.Time, expire func()) {
+// expirer is told when its deadline has come. It must not wait for anything.
+type expirer interface{ expire() }
+
+// add begins a deadline: its owner is told when limit has passed since now.
+func (ds *deadlines) add(d *deadline, now time.Time, owner expirer) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	d.at, d.expire, d.in = now.Add(ds.limit), expire, true
+	d.at, d.owner, d.in = now.Add(ds.limit), owner, true
 	d.prev, d.next = ds.last, nil
 	if ds.last == nil {
 		ds.first = d
@@ -83,7 +86,7 @@ func (ds *deadlines) run() {
 	for ds.first != nil && !ds.first.at.After(now) {
 		d := ds.first
 		ds.unlink(d)
-		d.expire()
+		d.owner.expire()
 	}
 	ds.arm(now)
 }

@@ -6,13 +6,17 @@ import (
 	"time"
 )
 
+type expireFunc func()
+
+func (f expireFunc) expire() { f() }
+
 func TestDeadlinesComeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ds := deadlines{limit: time.Minute}
 		defer ds.close()
 		start := time.Now()
 		var came []time.Duration
-		expire := func() { came = append(came, time.Since(start)) }
+		expire := expireFunc(func() { came = append(came, time.Since(start)) })
 		var all [5]deadline
 		for i := range all {
 			ds.add(&all[i], time.Now(), expire)

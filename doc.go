@@ -93,10 +93,15 @@
 // (Runpod docs). Then the object is looked at, its size, its ETag and an id of
 // its own in its metadata, before anything is done again or counts as failed.
 //
+// An upload that fails or is cancelled has the gateway forget its parts, unless
+// it can be gone on with ([WithResumeDir]). Where the answer to its very
+// beginning is lost, an unfinished upload without a byte in it stays behind:
+// nothing tells it from somebody else's.
+//
 // Downloads are held against the object's length and go on by Range after a
 // break. The S3 gateway's errors are retried too: its 5xx and lost connections
 // up to 10 attempts in a row (Runpod docs), its 403s, which good keys get under
-// concurrency, up to 4.
+// concurrency, up to 4, or 10 while the key is good for other requests.
 //
 // # Limits
 //

@@ -47,6 +47,8 @@ type object struct {
 // filled from several connections at once.
 func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Object, error) {
 	ctx = asCaller(ctx)
+	count := v.meter(ctx)
+	count.begin(0)
 	got, err := object{}, error(nil)
 	if f, ok := w.(*wholeFile); ok {
 		got, err = v.downloadParts(ctx, op, key, f)
@@ -58,6 +60,7 @@ func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Obj
 	if err != nil {
 		return Object{}, err
 	}
+	count.end()
 	v.done.downloads.Add(1)
 	v.done.bytesDown.Add(got.size)
 	return Object{Key: key, Size: got.size, ETag: got.etag}, nil
@@ -104,7 +107,7 @@ func (r *reading) advance(ctx context.Context) error {
 	if err := r.match(ctx, out); err != nil {
 		return err
 	}
-	n, err := copyContext(ctx, r.w, out.Body)
+	n, err := copyContext(ctx, &meteredWriter{r.w, r.t.meter}, out.Body)
 	r.have += n
 	if failed, ok := errors.AsType[*writeError](err); ok {
 		return failed.error
@@ -121,6 +124,18 @@ func (r *reading) advance(ctx context.Context) error {
 		return r.changed("it gave %d bytes more than its size", r.have-want)
 	}
 	return nil
+}
+
+// meteredWriter counts what is written.
+type meteredWriter struct {
+	io.Writer
+	meter meter
+}
+
+func (w *meteredWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.meter.move(int64(n))
+	return n, err
 }
 
 // ask requests what is still missing.
@@ -177,6 +192,7 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 	}
 	if !r.known {
 		r.object = object{known: true, size: size, etag: etag}
+		r.t.meter.grow(max(size, 0))
 		if r.learn != nil {
 			r.learn()
 		}
@@ -277,17 +293,28 @@ func objectSize(out *s3.GetObjectOutput) int64 {
 
 // writeWhole fills a file at path whole or not at all: under a temporary name
 // beside it, renamed when fill has succeeded.
-func writeWhole(path string, fill func(io.Writer) error) (err error) {
+func writeWhole(path string, fill func(io.Writer) error) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return writeWholeIn(root, filepath.Base(path), fill)
+}
+
+// writeWholeIn does so within a folder that the name cannot leave, not by
+// symbolic links either.
+func writeWholeIn(root *os.Root, path string, fill func(io.Writer) error) (err error) {
 	dir, base := filepath.Split(path)
 	name := filepath.Join(dir, "."+shorten(base)+"."+rand.Text()[:8]+".part")
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(name)
+			root.Remove(name)
 		}
 	}()
 	if err := fill(&wholeFile{f}); err != nil {
@@ -299,7 +326,7 @@ func writeWhole(path string, fill func(io.Writer) error) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(name, path)
+	return root.Rename(name, path)
 }
 
 // shorten keeps the temporary name within a file name's 255 bytes.

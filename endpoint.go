@@ -3,11 +3,11 @@ package runpod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,7 +56,7 @@ func newEndpoint(c *config) *endpoint {
 		base:     c.endpoint,
 		bearer:   []string{"Bearer " + c.apiKey},
 		secrets:  c.secrets(),
-		conns:    &connCounter{},
+		conns:    newConnCounter(),
 		limiter:  c.limiter,
 		policy:   c.policy,
 		first:    c.classifier,
@@ -98,7 +98,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // admit waits for a place and for the pace. A call that has waited longer than
 // GiveUp fails here where no worker has answered anybody since.
 func (ep *endpoint) admit(c *call) error {
-	if err := ep.admission.gate.acquireAgain(c.Context, &c.ticket); err != nil {
+	if err := ep.admission.gate.acquireAgain(c, c.life.done, &c.ticket); err != nil {
 		return err
 	}
 	err := ep.pace(c)
@@ -112,14 +112,24 @@ func (ep *endpoint) admit(c *call) error {
 	return err
 }
 
-// pace waits for the rate limit, if there is one.
+// pace waits for the rate limit, if there is one, and not at all where the
+// deadline would come first.
 func (ep *endpoint) pace(c *call) error {
 	if ep.limiter == nil {
 		return nil
 	}
-	err := ep.limiter.Wait(c.Context)
-	if err != nil && c.Err() == nil { // the limiter foresees what the deadline makes pointless
-		err = errors.Join(context.DeadlineExceeded, err)
+	turn := ep.limiter.Reserve()
+	delay := turn.Delay()
+	if deadline, ok := c.Deadline(); ok && time.Now().Add(delay).After(deadline) {
+		turn.Cancel()
+		return fmt.Errorf("the rate limit's turn would come in %s: %w", delay, context.DeadlineExceeded)
+	}
+	if delay == 0 {
+		return nil
+	}
+	err := c.sleep(delay)
+	if err != nil {
+		turn.Cancel()
 	}
 	return err
 }
@@ -170,67 +180,9 @@ func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 	ep.admission.observe(o, d, now, holds)
 }
 
-// budgets are the two accounts that pay for retries.
-type budgets struct {
-	spent   atomic.Bool // something was taken from trouble
-	mu      sync.Mutex
-	trouble *budget
-	cold    *budget
-}
-
-// newBudgets sizes the account for refusals by the backoff itself: it pays for
-// what as many calls as may be in flight send while they all back off, and so
-// bounds what more calls than that can send.
-func newBudgets(inFlight int, p RetryPolicy) *budgets {
-	n := float64(inFlight)
-	refill := p.BudgetRefill
-	if refill == 0 {
-		refill = time.Duration(float64(p.MaxBackoff) / n)
-	}
-	return &budgets{
-		trouble: newBudget(float64(p.BudgetSize), refill),
-		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
-	}
-}
-
-// take pays for a retry and says how long the payment takes. A refusal that
-// has waited its 2 minutes has paid by waiting.
-func (b *budgets) take(now time.Time, d *decision) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case d.account == trouble:
-		b.spent.Store(true)
-		return b.trouble.take(now)
-	case d.verdict != RetryNow:
-		return b.cold.take(now)
-	}
-	return 0
-}
-
-// back gives back what was taken for a retry that is not made.
-func (b *budgets) back(d *decision) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case d.account == trouble:
-		b.trouble.earn(1)
-	case d.verdict != RetryNow:
-		b.cold.earn(1)
-	}
-}
-
-// earn puts an answer's share into the account for troubles. Nearly always that
-// is full, and nobody needs the lock.
-func (b *budgets) earn() {
-	if !b.spent.Load() {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.trouble.earn(earned)
-	b.spent.Store(b.trouble.tokens < b.trouble.size)
-}
+// abort ends the attempts in progress, whose calls know that the Client is
+// closed, and the bodies that callers still read.
+func (ep *endpoint) abort() { ep.conns.shut() }
 
 // close stops the timers; the calls have ended.
 func (ep *endpoint) close() {

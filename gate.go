@@ -32,12 +32,13 @@ func newGate(limit int) *gate { return &gate{limit: limit} }
 // acquire takes a place, or fails with the context's cause.
 func (g *gate) acquire(ctx context.Context) error {
 	var ticket int64
-	return g.acquireAgain(ctx, &ticket)
+	return g.acquireAgain(ctx, nil, &ticket)
 }
 
 // acquireAgain takes a place for one that may come back: its ticket, 0 at
-// first, is when it first came, and it stands in line by that.
-func (g *gate) acquireAgain(ctx context.Context, ticket *int64) error {
+// first, is when it first came, and it stands in line by that. The wait ends
+// with ErrClosed when closed is.
+func (g *gate) acquireAgain(ctx context.Context, closed <-chan struct{}, ticket *int64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -62,6 +63,9 @@ func (g *gate) acquireAgain(ctx context.Context, ticket *int64) error {
 	case <-ctx.Done():
 		g.leave(w)
 		return context.Cause(ctx)
+	case <-closed:
+		g.leave(w)
+		return ErrClosed
 	}
 }
 

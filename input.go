@@ -39,19 +39,28 @@ type inputState struct {
 // while it is uploaded; its last path element names the object of a job whose
 // key is "".
 func File(path string) Input {
+	return fileInput(path, func() (*os.File, error) { return os.Open(path) }, func() (os.FileInfo, error) { return os.Stat(path) })
+}
+
+// fileIn is a file within a folder that the name cannot leave.
+func fileIn(root *os.Root, name string) Input {
+	return fileInput(name, func() (*os.File, error) { return root.Open(name) }, func() (os.FileInfo, error) { return root.Lstat(name) })
+}
+
+func fileInput(path string, open func() (*os.File, error), stat func() (os.FileInfo, error)) Input {
 	return Input{
 		name: filepath.Base(path),
 		size: -1,
-		open: func(context.Context) (io.ReadCloser, error) { return os.Open(path) },
+		open: func(context.Context) (io.ReadCloser, error) { return open() },
 		at: func(_ context.Context, offset, size int64) (io.ReadCloser, error) {
-			f, err := os.Open(path)
+			f, err := open()
 			if err != nil {
 				return nil, err
 			}
 			return &section{io.NewSectionReader(f, offset, size), f}, nil
 		},
 		state: func() (inputState, error) {
-			info, err := os.Stat(path)
+			info, err := stat()
 			if err != nil {
 				return inputState{}, err
 			}

@@ -17,6 +17,9 @@ type Object struct {
 	Key  string // path within the volume, without a leading slash
 	Size int64  // bytes
 	ETag string // as the gateway gave it, without quotes; "" when it gave none
+	// Existed: an upload found the object there, or on its way by another
+	// upload, and sent nothing. See [WithSkipExisting].
+	Existed bool
 }
 
 // WorkerPath is where a serverless worker finds the object as a file.

@@ -5,87 +5,77 @@ import (
 	"sync"
 )
 
-// lifetime knows the operations in progress, so that closing can end them and
-// wait for them.
+// lifetime knows what is in progress, so that closing can end it and wait for
+// it: operations, whose contexts it ends, and calls, which watch done
+// themselves, since a context for each would cost more than the rest of a call.
 type lifetime struct {
 	mu      sync.Mutex
 	closed  bool
-	active  *operation // the newest of a list
+	done    chan struct{} // closed with the Client
+	active  *operation    // the newest of a list
 	waiting sync.WaitGroup
+}
+
+func newLifetime() *lifetime { return &lifetime{done: make(chan struct{})} }
+
+// enter lets a call begin, unless the Client is closed; leave is its end.
+func (l *lifetime) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.waiting.Add(1)
+	}
+	return !l.closed
+}
+
+func (l *lifetime) leave() { l.waiting.Done() }
+
+// isClosed reports whether done is closed.
+func (l *lifetime) isClosed() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // operation is one method's work, and its context: the caller's, ended early
 // when the Client is closed.
 type operation struct {
 	context.Context
-	caller context.Context
 	cancel context.CancelCauseFunc
 	life   *lifetime
-	back   bool // its method has returned
-	over   bool // it is not in the list any more
-
-	newer, older *operation
+	newer  *operation
+	older  *operation
 }
 
-func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
-	o := new(operation)
-	if err := l.join(o, ctx); err != nil {
-		err.Op = op
-		return nil, err
-	}
-	return o, nil
-}
-
-// join begins an operation. It fails where the context has ended or the Client
+// begin begins an operation. It fails where the context has ended or the Client
 // is closed.
-func (l *lifetime) join(o *operation, ctx context.Context) *Error {
+func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
 	if ctx.Err() != nil {
-		return ended(ctx, "")
+		return nil, ended(ctx, op)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return &Error{Kind: ErrClosed}
+		return nil, &Error{Op: op, Kind: ErrClosed}
 	}
-	o.life, o.caller = l, ctx
+	o := &operation{life: l, older: l.active}
 	o.Context, o.cancel = context.WithCancelCause(ctx)
-	if o.older = l.active; o.older != nil {
+	if o.older != nil {
 		o.older.newer = o
 	}
 	l.active = o
 	l.waiting.Add(1)
-	return nil
+	return o, nil
 }
 
-// renew gives the operation a new context where the old one was ended for a
-// reason of its own.
-func (o *operation) renew() {
-	o.life.mu.Lock()
-	defer o.life.mu.Unlock()
-	o.Context, o.cancel = context.WithCancelCause(o.caller)
-	if o.life.closed {
-		o.cancel(ErrClosed)
-	}
-}
-
-// returned says that the method has returned, though its context lives on in a
-// body that the caller reads.
-func (o *operation) returned() {
-	o.life.mu.Lock()
-	defer o.life.mu.Unlock()
-	o.leave()
-}
-
-// end ends the operation. It may be called again.
+// end ends the operation. It is called once.
 func (o *operation) end() {
+	o.cancel(nil)
 	o.life.mu.Lock()
 	defer o.life.mu.Unlock()
-	o.leave()
-	o.cancel(nil)
-	if o.over {
-		return
-	}
-	o.over = true
 	if o.newer == nil {
 		o.life.active = o.older
 	} else {
@@ -94,22 +84,20 @@ func (o *operation) end() {
 	if o.older != nil {
 		o.older.newer = o.newer
 	}
+	o.life.waiting.Done()
 }
 
-// leave stops the Client's closing from waiting. The caller holds the lock.
-func (o *operation) leave() {
-	if !o.back {
-		o.back = true
-		o.life.waiting.Done()
-	}
-}
-
+// close ends what is in progress and lets nothing more begin. It may be called
+// again.
 func (l *lifetime) close() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	l.closed = true
+	close(l.done)
 	for o := l.active; o != nil; o = o.older {
 		o.cancel(ErrClosed)
 	}
-	l.mu.Unlock()
-	l.waiting.Wait()
 }

@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,7 @@ type multipart struct {
 	resume *resumable         // nil: it cannot be gone on with
 	there  map[int32]sentPart // what an earlier attempt has left
 	done   *Object            // an earlier attempt has completed it
+	again  bool               // parts can be read, and sent, again
 
 	mu    sync.Mutex
 	parts map[int32]sentPart
@@ -50,10 +52,6 @@ type piece struct {
 	free func() // the content is not needed any more
 }
 
-// pieces makes pieces one after the other and hands them to emit, which waits
-// until one of the senders is free.
-type pieces func(ctx context.Context, emit func(piece) error) error
-
 // uploadSections stores an input in parts that are read where they are.
 func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, state inputState) (Object, error) {
 	partSize := partSizeFor(state.size, v.partSize)
@@ -62,18 +60,29 @@ func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, s
 		return Object{}, err
 	}
 	if m.done != nil {
-		return m.finish(ctx, nil)
+		return m.ended(ctx, *m.done), nil
 	}
+	m.again = true
 	plan := slices.Collect(partsOf(state.size, partSize))
-	return m.finish(ctx, m.send(ctx, in, len(plan), func(ctx context.Context, emit func(piece) error) error {
+	return m.finish(ctx, func() error {
+		return m.send(ctx, in, len(plan), m.missing(in, plan), func() error { return in.unchanged(state) })
+	})
+}
+
+// missing produces the parts of a plan that the gateway has not got from us.
+func (m *multipart) missing(in Input, plan []part) producer[piece] {
+	return func(_ context.Context, emit func(piece) error) error {
 		for _, p := range plan {
+			if m.kept(p.number) {
+				continue
+			}
 			open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
 			if err := emit(piece{p, open, func() {}}); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, func() error { return in.unchanged(state) }))
+	}
 }
 
 // unchanged fails if the input is not what it was: its parts may then be of
@@ -113,7 +122,7 @@ func (v *volume) uploadStream(ctx context.Context, op, key string, in Input, siz
 		first.free()
 		return Object{}, err
 	}
-	return m.finish(ctx, m.send(ctx, in, v.buffers.total, s.from(first), nil))
+	return m.finish(ctx, func() error { return m.send(ctx, in, v.buffers.total, s.from(first), nil) })
 }
 
 // stream is an input that is read once.
@@ -129,12 +138,15 @@ func (s *stream) next(ctx context.Context, number int32) (*buffered, error) {
 	b, err := s.v.buffers.read(ctx, s.r, streamBlocks(number, s.size))
 	if err == nil {
 		s.read += b.size
+		if s.size < 0 {
+			s.v.meter(ctx).grow(b.size)
+		}
 	}
 	return b, err
 }
 
 // from makes the pieces of a stream whose first part was read already.
-func (s *stream) from(b *buffered) pieces {
+func (s *stream) from(b *buffered) producer[piece] {
 	return func(ctx context.Context, emit func(piece) error) (err error) {
 		for number := int32(1); ; number++ {
 			if b.size == 0 || number > maxParts {
@@ -143,7 +155,11 @@ func (s *stream) from(b *buffered) pieces {
 			}
 			last := !b.full()
 			p := part{number: number, size: b.size}
-			if err := emit(piece{p, b.open, b.free}); err != nil || last {
+			if err := emit(piece{p, b.open, b.free}); err != nil {
+				b.free()
+				return err
+			}
+			if last {
 				break
 			}
 			if b, err = s.next(ctx, number+1); err != nil {
@@ -183,51 +199,28 @@ func (v *volume) create(ctx context.Context, op, key string) (*multipart, error)
 	return m, nil
 }
 
-// send sends what produce makes, several pieces at a time, and returns when
-// none is on its way any more. One piece more than there are places is held
-// ready, its checksum taken. Last, if not nil, has the last word.
-func (m *multipart) send(ctx context.Context, in Input, most int, produce pieces, last func() error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	ready := make(chan piece)
-	var senders sync.WaitGroup
-	for range min(most, m.v.places.size+1) {
-		senders.Go(func() {
-			for p := range ready {
-				if err := m.sendPart(ctx, in, p); err != nil {
-					cancel(err) // the first one counts
-				}
-				p.free()
-			}
-		})
-	}
-	err := produce(ctx, func(p piece) error {
-		select {
-		case ready <- p:
-			return nil
-		case <-ctx.Done():
-			p.free()
-			return context.Cause(ctx)
-		}
+// send sends what produce makes, several pieces at a time. One piece more than
+// there are places is held ready, its checksum taken. Last, if not nil, has the
+// last word.
+func (m *multipart) send(ctx context.Context, in Input, most int, produce producer[piece], last func() error) error {
+	err := forEach(ctx, min(most, m.v.places.size+1), produce, func(ctx context.Context, p piece) error {
+		defer p.free()
+		return m.sendPart(ctx, in, p)
 	})
-	close(ready)
-	senders.Wait()
-	if err == nil && last != nil && ctx.Err() == nil {
+	if err == nil && last != nil {
 		err = last()
 	}
-	switch {
-	case ctx.Err() != nil:
-		return asError(m.op, context.Cause(ctx))
-	case err != nil:
-		return inputError(ctx, m.op, in, err)
+	if _, ours := errors.AsType[*Error](err); err == nil || ours {
+		return err
 	}
-	return nil
+	return inputError(ctx, m.op, in, err)
 }
 
 func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 	b := body{in: in, size: p.size, local: true, open: p.open}
 	if s, ok := m.has(ctx, b, p.number); ok {
 		m.keep(p.number, s)
+		m.v.meter(ctx).move(s.size)
 		return nil
 	}
 	d, etag, err := m.v.sendBody(ctx, m.op, b, func(ctx context.Context, d digest, opt func(*s3.Options)) (*string, *string, error) {
@@ -252,32 +245,71 @@ func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 	return err
 }
 
+func (m *multipart) kept(number int32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.parts[number]
+	return ok
+}
+
 func (m *multipart) keep(number int32, s sentPart) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.parts[number] = s
 }
 
-// finish completes an upload whose parts are all there. One that has failed is
-// given up, unless another attempt can go on with it.
-func (m *multipart) finish(ctx context.Context, failed error) (obj Object, err error) {
-	defer m.resume.unclaim()
-	switch err = failed; {
-	case err == nil && m.done != nil:
-		obj = *m.done
-	case err == nil:
-		obj, err = m.complete(ctx)
+// finish sends the parts and has them put together. An upload that has failed
+// is given up, unless another attempt can go on with it.
+func (m *multipart) finish(ctx context.Context, send func() error) (obj Object, err error) {
+	for tries := 1; ; tries++ {
+		if err = send(); err == nil {
+			obj, err = m.complete(ctx)
+		}
+		if err == nil {
+			return m.ended(ctx, obj), nil
+		}
+		if tries == maxThin+1 || !m.hasLost(ctx, err) {
+			break
+		}
 	}
-	switch {
-	case err != nil && m.resume == nil:
+	if m.resume == nil {
 		m.abort(ctx)
-	case err == nil && m.resume != nil:
+	}
+	m.resume.unclaim()
+	return Object{}, err
+}
+
+// ended takes note that the object is there.
+func (m *multipart) ended(ctx context.Context, obj Object) Object {
+	if m.done != nil {
+		m.v.meter(ctx).move(obj.Size)
+	}
+	if m.resume != nil {
 		m.resume.forget()
+		m.resume.unclaim()
 	}
-	if err == nil {
-		m.v.uploaded(obj.Size)
+	m.v.uploaded(obj.Size)
+	return obj
+}
+
+// hasLost reports whether the gateway has lost parts that it had taken, which
+// can be sent again.
+func (m *multipart) hasLost(ctx context.Context, err error) bool {
+	if apiCode(err) != "InvalidPart" || !m.again {
+		return false
 	}
-	return obj, err
+	there, err := m.v.listParts(ctx, m.op, m.key, m.id)
+	if err != nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.parts)
+	maps.DeleteFunc(m.parts, func(number int32, s sentPart) bool {
+		t := there[number]
+		return t.size != s.size || t.etag != s.etag
+	})
+	return len(m.parts) < before
 }
 
 // abort tells the gateway to forget the upload, also when the context has

@@ -52,6 +52,7 @@ type config struct {
 	bufferMemory int64
 	checksum     Checksum
 	resumeDir    string
+	skipExisting bool
 }
 
 type s3Config struct {
@@ -216,6 +217,20 @@ func WithChecksum(kind Checksum) Option {
 func WithResumeDir(dir string) Option {
 	return func(c *config) error {
 		c.resumeDir = dir
+		return nil
+	}
+}
+
+// WithSkipExisting makes uploads look first, and send nothing where the object
+// is there with the same size and the same content by its ETag. Uploads of one
+// content to one key at the same moment are one upload, whose object all of
+// them get. With keys made by [ContentKey] the same photograph is stored once
+// for any number of jobs; such jobs want Job.KeepInputs. It costs a request
+// for each upload. What can only be read once is uploaded always, and so is
+// what a worker wrote, which has no ETag to tell it by. Default: off.
+func WithSkipExisting() Option {
+	return func(c *config) error {
+		c.skipExisting = true
 		return nil
 	}
 }

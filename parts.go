@@ -27,10 +27,11 @@ type part struct {
 }
 
 // partSizeFor divides an object into equal parts of at most most bytes, or
-// more where there would be too many of them.
+// more where there would be too many of them, but not into smaller ones than
+// S3 takes.
 func partSizeFor(size, most int64) int64 {
 	n := min(ceilDiv(size, most), maxParts)
-	even := ceilDiv(size, max(n, 1))
+	even := max(ceilDiv(size, max(n, 1)), min(most, minPartSize))
 	rounded := ceilDiv(even, 64<<10) * (64 << 10) // whole pages, for files
 	if even <= most {
 		return min(rounded, most)

@@ -11,6 +11,7 @@ func TestPartsCoverTheObject(t *testing.T) {
 		{1, defaultPartSize, 1},
 		{defaultPartSize, defaultPartSize, 1},
 		{defaultPartSize + 1, defaultPartSize, 2},
+		{12 << 20, minPartSize, 3},
 		{200_000_000, defaultPartSize, 3},
 		{1 << 30, defaultPartSize, 16},
 		{minPartSize*maxParts + 1, minPartSize, 9877},
@@ -22,6 +23,9 @@ func TestPartsCoverTheObject(t *testing.T) {
 		n, at := 0, int64(0)
 		for p := range partsOf(c.size, partSize) {
 			n++
+			if last := p.offset+p.size == c.size; !last && p.size < minPartSize {
+				t.Fatalf("%+v: S3 refuses part %+v", c, p)
+			}
 			if p.offset != at || int(p.number) != n || p.size < 1 || p.size > maxPartSize {
 				t.Fatalf("%+v: part %+v after %d bytes", c, p, at)
 			}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -102,6 +103,9 @@ func (c *call) own(req *http.Request) error {
 	case req.Host != "" && !strings.EqualFold(req.Host, base.Host) && !strings.EqualFold(req.Host, req.URL.Host):
 		err = refuse(c.op(), "req.Host", "it is not the endpoint's host, %s", base.Host)
 	}
+	if err == nil {
+		err = c.checkHead(req)
+	}
 	if err != nil {
 		closeBody(req)
 		return err
@@ -122,9 +126,30 @@ func (c *call) own(req *http.Request) error {
 	return nil
 }
 
+// checkHead refuses what net/http would refuse to send, over and over.
+func (c *call) checkHead(req *http.Request) error {
+	if req.Method != "" && !isToken(req.Method) {
+		return refuse(c.op(), "req.Method", "%q is not an HTTP method", req.Method)
+	}
+	for name, values := range req.Header {
+		if !isToken(name) {
+			return refuse(c.op(), "req.Header", "%q is not a header's name", name)
+		}
+		if slices.ContainsFunc(values, hasControl) {
+			return refuse(c.op(), "req.Header", "%s has a control character in its value", name)
+		}
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
 // replayable gives the call a body that can be opened again and again: by the
 // request's GetBody where there is one, else from memory, which the service's
-// limit bounds. Somebody else's stream of unknown length stays one. It returns the body's length, 0 where that is not known before
+// limit bounds. Another client's stream of unknown length stays one. It returns
+// the body's length, 0 or less where that is not known before
 // it is sent.
 func (c *call) replayable(req *http.Request) (int64, error) {
 	switch {

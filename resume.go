@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,19 +154,28 @@ func (v *volume) endedBefore(ctx context.Context, op string, in Input, u *unfini
 	if err != nil || own != u.Own || obj.Size != u.Size {
 		return nil, ctx.Err()
 	}
-	var etags []string
-	for p := range partsOf(u.Size, u.PartSize) {
-		open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
-		d, err := v.sum(ctx, ChecksumMD5, body{in: in, size: p.size, local: true, open: open})
-		if err != nil {
-			return nil, inputError(ctx, op, in, err)
-		}
-		etags = append(etags, fmt.Sprintf("%x", d.sum))
+	etag, err := v.partsETagOf(ctx, in, u.Size, u.PartSize)
+	if err != nil {
+		return nil, inputError(ctx, op, in, err)
 	}
-	if obj.ETag != partsETag(etags) {
+	if obj.ETag != etag {
 		return nil, nil
 	}
 	return &obj, nil
+}
+
+// partsETagOf foretells the ETag of an input that is stored in parts.
+func (v *volume) partsETagOf(ctx context.Context, in Input, size, partSize int64) (string, error) {
+	var etags []string
+	for p := range partsOf(size, partSize) {
+		open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
+		d, err := v.sum(ctx, ChecksumMD5, body{in: in, size: p.size, local: true, open: open})
+		if err != nil {
+			return "", err
+		}
+		etags = append(etags, hex.EncodeToString(d.sum))
+	}
+	return partsETag(etags), nil
 }
 
 // listParts gives the parts of an unfinished upload that the gateway has.
@@ -200,7 +210,7 @@ func (m *multipart) has(ctx context.Context, b body, number int32) (sentPart, bo
 		return there, false
 	}
 	sum, err := m.v.sum(ctx, ChecksumMD5, b)
-	if err != nil || there.etag != fmt.Sprintf("%x", sum.sum) {
+	if err != nil || there.etag != hex.EncodeToString(sum.sum) {
 		return there, false
 	}
 	if m.v.checksum == ChecksumCRC32C {

@@ -30,6 +30,7 @@ type volume struct {
 	hashing   *gate // checksums at once: more than processors only interleave
 	partSize  int64
 	resume    *resumeDir // nil: uploads are not gone on with
+	once      *flights   // nil: what is there is stored again
 	checksum  Checksum
 	noCRC32C  atomic.Bool // the store does not confirm it
 	conns     *connCounter
@@ -37,6 +38,8 @@ type volume struct {
 	logger    *slog.Logger
 	secrets   []string // never to be shown
 	done      transferCounts
+	progress  Progress
+	accepted  atomic.Int64 // see transfer
 }
 
 // transferCounts are what Stats says of the transfers.
@@ -52,7 +55,7 @@ func newVolume(c *config) *volume {
 		hashing:  newGate(runtime.GOMAXPROCS(0)),
 		partSize: c.partSize,
 		checksum: c.checksum,
-		conns:    &connCounter{},
+		conns:    newConnCounter(),
 		policy:   c.policy,
 		logger:   c.logger,
 		secrets:  c.secrets(),
@@ -68,6 +71,9 @@ func newVolume(c *config) *volume {
 	v.transport.WriteBufferSize = copyBuffer
 	if c.s3.url == nil || c.s3.credentials == nil {
 		return v
+	}
+	if c.skipExisting {
+		v.once = &flights{flying: map[string]*flight{}}
 	}
 	if c.resumeDir != "" {
 		v.resume = &resumeDir{dir: c.resumeDir, store: c.s3.url.String() + " " + c.s3.bucket, busy: map[string]bool{}}
@@ -153,7 +159,11 @@ func (v *volume) Do(req *http.Request) (*http.Response, error) {
 
 	v.done.attempts.Add(1)
 	start := time.Now()
-	resp, err := v.send(ctx, t, w, req)
+	sent := &tally{meter: t.meter}
+	resp, err := v.send(ctx, t, w, sent, req)
+	if err != nil || resp.StatusCode >= 300 {
+		sent.takeBack()
+	}
 	t.record(start, resp, err)
 	v.adapt(t, resp, err)
 	if err != nil {
@@ -182,14 +192,14 @@ func (v *volume) adapt(t *transfer, resp *http.Response, err error) {
 	}
 }
 
-func (v *volume) send(ctx context.Context, t *transfer, w *watchdog, req *http.Request) (*http.Response, error) {
+func (v *volume) send(ctx context.Context, t *transfer, w *watchdog, sent *tally, req *http.Request) (*http.Response, error) {
 	req = req.WithContext(ctx)
 	if t.body != nil && req.ContentLength > 0 {
 		body, err := t.body(ctx)
 		if err != nil {
 			return nil, t.inputFailed(err)
 		}
-		req.Body = &sentBody{body: body, left: req.ContentLength, dog: w, transfer: t}
+		req.Body = &sentBody{body: body, left: req.ContentLength, dog: w, sent: sent, transfer: t}
 	}
 	return v.transport.RoundTrip(req)
 }
@@ -246,6 +256,7 @@ type sentBody struct {
 	body     io.ReadCloser
 	left     int64
 	dog      *watchdog
+	sent     *tally
 	transfer *transfer
 }
 
@@ -256,6 +267,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	if n > 0 {
 		b.dog.stroke()
+		b.sent.add(int64(n))
 	}
 	if b.left == 0 && err == nil && n > 0 { // the last bytes go out only if they are the last
 		var beyond [1]byte

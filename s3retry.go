@@ -3,11 +3,13 @@ package runpod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,7 +22,8 @@ const (
 	s3Attempts = 10
 	// s3Forbidden is how many 403s one operation meets before they count as
 	// meant: under concurrency the gateway refuses good keys (reported by
-	// users), and a wrong key gets the same words.
+	// users), and a wrong key gets the same words. While the same key is good
+	// for other operations, it is s3Attempts.
 	s3Forbidden = 4
 )
 
@@ -35,10 +38,13 @@ type transfer struct {
 	body      func(context.Context) (io.ReadCloser, error) // opens the body anew; nil: none
 	attempts  []Attempt
 	last      decision
-	failures  int // in a row
-	quick     int // of those, the ones that failed within MaxBackoff
-	forbidden int // 403s
+	failures  int           // in a row
+	quick     int           // of those, the ones that failed within MaxBackoff
+	forbidden int           // 403s
+	accepted  *atomic.Int64 // when the gateway last did what it was asked, in Unix nanoseconds
+	date      string        // by the gateway's clock, of its last refusal
 	turn      turn
+	meter     meter
 	stall     time.Duration // ends an attempt in which no byte moved for so long
 	careful   bool          // an attempt that may have worked is not repeated
 	doubt     bool          // the last attempt was such a one
@@ -53,7 +59,8 @@ func transferFrom(ctx context.Context) *transfer { return ctx.Value(transferKey{
 
 // begin makes a transfer and the context that carries it through the SDK.
 func (v *volume) begin(ctx context.Context, op string) (*transfer, context.Context) {
-	t := &transfer{op: op, policy: v.policy, logger: v.logger, secrets: v.secrets, stall: v.policy.Stall}
+	t := &transfer{op: op, policy: v.policy, logger: v.logger, secrets: v.secrets, stall: v.policy.Stall,
+		accepted: &v.accepted, meter: v.meter(ctx)}
 	t.ctx = context.WithValue(ctx, transferKey{}, t)
 	return t, t.ctx
 }
@@ -78,7 +85,7 @@ func (t *transfer) inputError() error {
 func (t *transfer) record(start time.Time, resp *http.Response, err error) {
 	a := Attempt{Start: start, Duration: time.Since(start), Err: err, Reason: "answered"}
 	if resp != nil {
-		a.Status = resp.StatusCode
+		a.Status, t.date = resp.StatusCode, resp.Header.Get("Date")
 	}
 	t.attempts = append(t.attempts, a)
 	if a.Duration >= t.policy.MaxBackoff {
@@ -86,6 +93,7 @@ func (t *transfer) record(start time.Time, resp *http.Response, err error) {
 	}
 	if err == nil && a.Status < 300 {
 		t.failures, t.quick, t.last = 0, 0, decision{}
+		t.accepted.Store(time.Now().UnixNano())
 		t.log(&a)
 	}
 }
@@ -109,7 +117,7 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 	}
 	t.last = classifyS3(s3Seen{
 		status: a.Status, code: apiCode(err), err: err, input: t.inputError(),
-		attempt: t.failures, forbidden: t.forbidden,
+		attempt: t.failures, forbidden: t.forbidden, trusted: t.trusted(),
 	})
 	a.Verdict, a.Reason = t.last.verdict, t.last.reason
 	if a.Verdict == RetryBackoff {
@@ -123,6 +131,12 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 	t.log(a)
 	t.doubt = t.careful && a.Verdict == RetryBackoff && mayHaveWorked(a.Status, apiCode(err))
 	return a.Verdict == RetryBackoff && !t.doubt
+}
+
+// trusted reports whether the gateway has done what it was asked since this
+// operation began.
+func (t *transfer) trusted() bool {
+	return t.accepted.Load() >= t.attempts[0].Start.UnixNano()
 }
 
 // mayHaveWorked reports whether the gateway may have done what it was asked
@@ -159,6 +173,7 @@ type s3Seen struct {
 	input     error // the input could not be read
 	attempt   int   // failed attempts in a row, this one included
 	forbidden int   // 403s so far, this one included
+	trusted   bool  // meanwhile the same key was good for something else
 }
 
 // classifyS3 decides about a failed attempt against the S3 gateway. Every
@@ -191,7 +206,11 @@ func classifyS3(s s3Seen) decision {
 	case 0:
 		return classifyS3Error(s, again)
 	case http.StatusForbidden:
-		return again(s3Forbidden, s.forbidden, ErrUnauthorized, "the S3 credentials were refused")
+		most := s3Forbidden
+		if s.trusted {
+			most = s3Attempts
+		}
+		return again(most, s.forbidden, ErrUnauthorized, "the S3 credentials were refused")
 	case http.StatusUnauthorized:
 		return end(ErrUnauthorized, "the S3 credentials were refused")
 	case http.StatusNotFound:
@@ -249,6 +268,9 @@ func (t *transfer) fail(err error) error {
 	if input := t.inputError(); input != nil {
 		e.Err = input
 	}
+	if apiCode(err) == "RequestTimeTooSkewed" {
+		e.Advice = skewAdvice(t.date, time.Now())
+	}
 	if t.last.expired {
 		e.Err = errors.Join(context.DeadlineExceeded, e.Err)
 	}
@@ -278,10 +300,26 @@ func (t *transfer) plainCause(err error) error {
 	return err
 }
 
+// skewAdvice says by how much the clocks differ.
+func skewAdvice(gateways string, now time.Time) string {
+	const most = "at most an hour is tolerated" // Runpod docs
+	theirs, err := http.ParseTime(gateways)
+	if err != nil {
+		return "set this machine's clock right: " + most
+	}
+	by, way := now.Sub(theirs), "ahead of"
+	if by < 0 {
+		by, way = -by, "behind"
+	}
+	return fmt.Sprintf("this machine's clock is %s %s the gateway's: set it right, %s", by.Round(time.Second), way, most)
+}
+
 func s3Advice(d decision) string {
 	switch d.kind {
 	case ErrUnauthorized:
 		return "check the S3 access key (not the API key) and this machine's clock"
+	case ErrTooLarge:
+		return "if it went in parts, make them smaller with WithPartSize"
 	case ErrVolumeFull:
 		return "delete objects or enlarge the volume"
 	case ErrIntegrity:

@@ -13,7 +13,8 @@ import (
 // Transport gives HTTP clients that others wrote the resilience of
 // [Client.Do]: put it into an [http.Client], and that into openai-go, a
 // generated client, a WebSocket library. It is an ordinary [http.RoundTripper],
-// safe for concurrent use, and works until the Client is closed.
+// safe for concurrent use. Closing the Client ends it, open streams and sockets
+// included.
 //
 // Requests to the endpoint's own host get the Client's key in place of whatever
 // Authorization the other client has put there (Do keeps a caller's own). They
@@ -54,27 +55,24 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // passOn sends a request to a host that is none of ours.
 func (c *Client) passOn(req *http.Request) (*http.Response, error) {
-	o, err := c.life.begin(req.Context(), req.Method+" "+req.URL.Host)
-	if err != nil {
+	if !c.life.enter() {
 		closeBody(req)
-		return nil, err
+		return nil, &Error{Op: req.Method + " " + req.URL.Host, Kind: ErrClosed}
 	}
-	out := req.WithContext(o)
+	defer c.life.leave()
+	out := req
 	if name := c.keyed(req.Header); name != "" {
+		out = req.WithContext(req.Context())
 		out.Header = req.Header.Clone()
 		for ; name != ""; name = c.keyed(out.Header) {
 			delete(out.Header, name)
 		}
 	}
 	resp, err := c.ep.transport.RoundTrip(out)
-	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		o.end()
-		return resp, err
+	if resp != nil {
+		resp.Request = req
 	}
-	o.returned()
-	resp.Request = req
-	resp.Body = &passedBody{resp.Body, o}
-	return resp, nil
+	return resp, err
 }
 
 // keyed is the name of a header with the Client's key in it; "" for none.
@@ -87,17 +85,6 @@ func (c *Client) keyed(h http.Header) string {
 		}
 	}
 	return ""
-}
-
-// passedBody is the body of an answer from elsewhere.
-type passedBody struct {
-	io.ReadCloser
-	o *operation
-}
-
-func (b *passedBody) Close() error {
-	defer b.o.end()
-	return b.ReadCloser.Close()
 }
 
 // sameOrigin reports whether two URLs are of one scheme, host and port.

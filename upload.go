@@ -23,22 +23,35 @@ func (v *volume) upload(ctx context.Context, op, key string, in Input) (Object, 
 	if state.size > maxObject {
 		return Object{}, objectTooLarge(op, in, "it has %d bytes, at most %d can be stored", state.size, int64(maxObject))
 	}
-	if ctx = asCaller(ctx); state.size >= 0 && state.size <= v.partSize {
-		return v.uploadWhole(ctx, op, key, in, state.size)
-	}
-	if state.size >= 0 {
+	if state.size > v.partSize {
 		if in, err = in.seekable(ctx); err != nil {
 			return Object{}, inputError(ctx, op, in, err)
 		}
 	}
-	if in.at != nil {
+	count := v.meter(ctx)
+	count.begin(max(state.size, 0))
+	ctx = asCaller(ctx)
+	var obj Object
+	if v.once != nil && state.size >= 0 && (in.at != nil || state.size <= v.partSize) {
+		obj, err = v.uploadOnce(ctx, op, key, in, state)
+	} else {
+		obj, err = v.store(ctx, op, key, in, state, nil)
+	}
+	if err == nil {
+		count.end()
+	}
+	return obj, err
+}
+
+// store uploads an input, of which the MD5 may be known already.
+func (v *volume) store(ctx context.Context, op, key string, in Input, state inputState, known *digest) (Object, error) {
+	switch {
+	case state.size >= 0 && state.size <= v.partSize:
+		return v.put(ctx, op, key, body{in: in, size: state.size, local: in.local, open: in.open, known: known})
+	case state.size >= 0 && in.at != nil:
 		return v.uploadSections(ctx, op, key, in, state)
 	}
 	return v.uploadStream(ctx, op, key, in, state.size)
-}
-
-func (v *volume) uploadWhole(ctx context.Context, op, key string, in Input, size int64) (Object, error) {
-	return v.put(ctx, op, key, body{in: in, size: size, local: in.local, open: in.open})
 }
 
 // body is what one request carries of an input.
@@ -47,6 +60,7 @@ type body struct {
 	size  int64
 	local bool // reading it costs processor time, not waiting
 	open  func(context.Context) (io.ReadCloser, error)
+	known *digest // taken already; nil: it is not
 }
 
 func (v *volume) put(ctx context.Context, op, key string, b body) (Object, error) {
@@ -94,9 +108,11 @@ func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySende
 			if v.isMD5Of(ctx, b, etag) {
 				return d, etag, nil
 			}
+			t.meter.move(-d.size)
 			continue
 		}
 		if err := d.check(etag, crc); err != nil {
+			t.meter.move(-d.size)
 			return d, "", t.damaged(err)
 		}
 		return d, etag, nil
@@ -115,6 +131,9 @@ func (v *volume) checksumNow() Checksum {
 // sum takes the checksum of a body. Bodies at hand wait for a processor, so
 // that the first ones are ready to be sent while the others are summed up.
 func (v *volume) sum(ctx context.Context, kind Checksum, b body) (digest, error) {
+	if b.known != nil && b.known.kind == kind {
+		return *b.known, nil
+	}
 	if b.local {
 		if err := v.hashing.acquire(ctx); err != nil {
 			return digest{}, err

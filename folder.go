@@ -1,0 +1,221 @@
+package runpod
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// UploadDir uploads every file of a folder and of those in it, several at a
+// time, as prefix/<path within the folder>. It refuses, before any traffic,
+// what is neither a regular file nor a folder: symbolic links above all. The
+// first failure ends it; what was uploaded until then is returned with the
+// error, and stays. Empty folders are left out. The objects come in the order
+// of their paths.
+func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, error) {
+	op := "upload folder " + dir
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, refuse(op, "dir", "%w", err)
+	}
+	defer root.Close()
+	keys, err := keysOf(root, strings.TrimSuffix(prefix, "/"))
+	if err != nil {
+		return nil, refuse(op, "dir", "%w", err)
+	}
+	o, err := c.beginS3(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
+	objects := make([]Object, len(keys))
+	err = sharing(o, c, op, indexes(len(keys)), func(ctx context.Context, i int) (err error) {
+		objects[i], err = c.volume.upload(ctx, "upload "+keys[i].key, keys[i].key, fileIn(root, keys[i].path))
+		return err
+	})
+	return slices.DeleteFunc(objects, func(o Object) bool { return o.Key == "" }), err
+}
+
+// sharing is forEach with the pool's width, as one caller of the pool.
+func sharing[T any](o *operation, c *Client, op string, produce producer[T], do func(context.Context, T) error) error {
+	err := forEach(asCaller(o), c.volume.places.size+1, produce, do)
+	switch {
+	case err == nil:
+		return nil
+	case o.Err() != nil:
+		return ended(o, op)
+	}
+	return asError(op, err)
+}
+
+func indexes(n int) producer[int] {
+	return func(_ context.Context, emit func(int) error) error {
+		for i := range n {
+			if err := emit(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// listed produces the objects of a listing.
+func (c *Client) listed(prefix string) producer[Object] {
+	return func(ctx context.Context, emit func(Object) error) error {
+		for obj, err := range c.List(ctx, prefix) {
+			if err == nil {
+				err = emit(obj)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// keyedFile is a file within a folder and the key it is to have.
+type keyedFile struct{ path, key string }
+
+// keysOf lists the files of a folder, and refuses what cannot be uploaded.
+func keysOf(root *os.Root, prefix string) (files []keyedFile, err error) {
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || d.IsDir():
+			return err
+		case !d.Type().IsRegular():
+			return fmt.Errorf("%s is neither a regular file nor a folder", path)
+		}
+		key := path
+		if prefix != "" {
+			key = prefix + "/" + path
+		}
+		if err := checkKey(key); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		files = append(files, keyedFile{filepath.FromSlash(path), key})
+		return nil
+	})
+	return files, err
+}
+
+// DownloadDir downloads every object under the folder prefix ("" for the whole
+// volume) to a folder, several at a time, each file whole or not at all. The
+// folder and those in it are made where they are not there; a file that is
+// there is replaced. A key that would lead out of the folder is refused, by its
+// names and by symbolic links alike. The first failure ends it; what was
+// downloaded until then is returned with the error.
+func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
+	op := "download folder " + prefix
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, refuse(op, "dir", "%w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, refuse(op, "dir", "%w", err)
+	}
+	defer root.Close()
+	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
+		prefix += "/"
+	}
+	o, err := c.beginS3(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
+	var done objectList
+	err = sharing(o, c, op, c.listed(prefix), func(ctx context.Context, obj Object) error {
+		got, err := c.volume.downloadInto(ctx, root, obj.Key, strings.TrimPrefix(obj.Key, prefix))
+		if err == nil && got.Key != "" {
+			done.add(got)
+		}
+		return err
+	})
+	return done.sorted(), err
+}
+
+// downloadInto downloads an object to a file within a folder. The key of a
+// folder, which some gateways list, is passed over.
+func (v *volume) downloadInto(ctx context.Context, root *os.Root, key, name string) (obj Object, err error) {
+	op := "download " + key
+	if name == "" || strings.HasSuffix(name, "/") {
+		return Object{}, nil
+	}
+	path, err := filepath.Localize(name)
+	if err != nil {
+		return Object{}, &Error{Op: op, Err: fmt.Errorf("the key leads out of the folder: %w", err)}
+	}
+	if err := root.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return Object{}, &Error{Op: op, Err: err}
+	}
+	err = writeWholeIn(root, path, func(w io.Writer) (err error) {
+		obj, err = v.download(ctx, op, key, w)
+		return err
+	})
+	if err != nil {
+		return Object{}, asError(op, err)
+	}
+	return obj, nil
+}
+
+// DeleteAll deletes every object whose key begins with prefix, and tells how
+// many that were: one request each, several at a time, since the gateway knows
+// no other way (Runpod docs). Mind that "results" begins "results2" too. An
+// empty prefix is refused. The first failure ends it.
+func (c *Client) DeleteAll(ctx context.Context, prefix string) (int, error) {
+	op := "delete all " + prefix
+	if prefix == "" {
+		return 0, refuse(op, "prefix", "it is empty, which would delete everything on the volume")
+	}
+	o, err := c.beginS3(ctx, op)
+	if err != nil {
+		return 0, err
+	}
+	defer o.end()
+	var done, folders objectList
+	remove := func(ctx context.Context, obj Object) error {
+		err := c.volume.delete(ctx, "delete "+obj.Key, obj.Key)
+		if err == nil {
+			done.add(obj)
+		}
+		return err
+	}
+	err = sharing(o, c, op, c.listed(prefix), func(ctx context.Context, obj Object) error {
+		if strings.HasSuffix(obj.Key, "/") { // a folder, which must be empty first
+			folders.add(obj)
+			return nil
+		}
+		return remove(ctx, obj)
+	})
+	deepest := folders.sorted()
+	slices.Reverse(deepest)
+	for _, folder := range deepest {
+		if err == nil {
+			err = remove(o, folder)
+		}
+	}
+	return len(done.objects), err
+}
+
+// objectList collects objects from several goroutines.
+type objectList struct {
+	mu      sync.Mutex
+	objects []Object
+}
+
+func (l *objectList) add(o Object) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.objects = append(l.objects, o)
+}
+
+func (l *objectList) sorted() []Object {
+	slices.SortFunc(l.objects, func(a, b Object) int { return strings.Compare(a.Key, b.Key) })
+	return l.objects
+}

@@ -1,0 +1,200 @@
+package runpod
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+// tree is a folder with files in it.
+func tree(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("of "+name), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func keysIn(objects []Object) (keys []string) {
+	for _, o := range objects {
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+func TestFolderThereAndBack(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		names := []string{"a.txt", "b/c/d.txt", "b/e #=+%&?ü😀.txt", "z"}
+		up, err := c.UploadDir(t.Context(), tree(t, names...), "set/one/")
+		if err != nil || len(up) != 4 || up[1].Key != "set/one/b/c/d.txt" {
+			t.Fatalf("up: %v, %v", keysIn(up), err)
+		}
+		put(t, srv, "beside", []byte("not of the folder"))
+		dir := filepath.Join(t.TempDir(), "new", "folder")
+		down, err := c.DownloadDir(t.Context(), "set/one", dir)
+		if err != nil || !slices.Equal(keysIn(down), keysIn(up)) {
+			t.Errorf("down: %v, %v", keysIn(down), err)
+		}
+		for _, name := range names {
+			if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != "of "+name {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+		}
+		if n, err := c.DeleteAll(t.Context(), "set/"); n != 4 || err != nil {
+			t.Errorf("deleted %d, %v", n, err)
+		}
+		if left := remains(t, srv, "."); len(left) != 1 {
+			t.Errorf("left: %v", left)
+		}
+		if n, err := c.DeleteAll(t.Context(), ""); n != 0 || !errors.Is(err, ErrBadRequest) {
+			t.Errorf("everything: deleted %d, %v", n, err)
+		}
+	}, WithS3Conns(2))
+}
+
+// Symbolic links are refused before any traffic, in both directions.
+func TestFolderWithLinks(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		outside := tree(t, "secret")
+		dir := tree(t, "a")
+		if err := os.Symlink(filepath.Join(outside, "secret"), filepath.Join(dir, "link")); err != nil {
+			t.Skip(err)
+		}
+		if up, err := c.UploadDir(t.Context(), dir, "p"); len(up) > 0 || !errors.Is(err, ErrBadRequest) || !strings.Contains(err.Error(), "link") {
+			t.Errorf("up: %v, %v", up, err)
+		}
+		if n := c.Stats().S3Attempts; n != 0 {
+			t.Errorf("%d requests", n)
+		}
+		os.MkdirAll(filepath.Join(srv.VolumeDir, "p/out"), 0o700)
+		put(t, srv, "p/out/file", []byte("x"))
+		target := t.TempDir()
+		os.Symlink(outside, filepath.Join(target, "out"))
+		if down, err := c.DownloadDir(t.Context(), "p", target); len(down) > 0 || err == nil {
+			t.Errorf("down: %v, %v", down, err)
+		}
+		if got := files(t, outside); len(got) != 1 {
+			t.Errorf("outside the folder: %v", got)
+		}
+	})
+}
+
+func listingPage(keys []string, more, token string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "<ListBucketResult><IsTruncated>%s</IsTruncated>", more)
+	if token != "" {
+		fmt.Fprintf(&b, "<NextContinuationToken>%s</NextContinuationToken>", token)
+	}
+	for _, key := range keys {
+		fmt.Fprintf(&b, "<Contents><Key>%s</Key><Size>1</Size></Contents>", key)
+	}
+	return b.String() + "</ListBucketResult>"
+}
+
+// Keys that would leave the folder are refused.
+func TestFolderOfKeysThatLeaveIt(t *testing.T) {
+	for _, key := range []string{"p/../../out", "p//etc/x", "p/a/../b"} {
+		inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+			srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "list-type", Do: runpodtest.Answer(200, listingPage([]string{key}, "false", ""))})
+			dir := t.TempDir()
+			if down, err := c.DownloadDir(t.Context(), "p", dir); len(down) > 0 || err == nil || !strings.Contains(err.Error(), "leads out") {
+				t.Errorf("%s: %v, %v", key, down, err)
+			}
+		})
+	}
+}
+
+// The first failure ends a folder's upload; what was uploaded is told.
+func TestFolderThatFails(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Path: "p/c", Times: runpodtest.Always, Do: runpodtest.Answer(507, "").Later(time.Second)})
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Path: "p/d", Times: runpodtest.Always, Do: runpodtest.Delay(time.Hour)})
+		up, err := c.UploadDir(t.Context(), tree(t, "a", "b", "c", "d", "e", "f"), "p")
+		if !errors.Is(err, ErrVolumeFull) || len(up) == 0 || len(up) == 6 {
+			t.Errorf("got %v, %v", keysIn(up), err)
+		}
+	}, WithS3Conns(2))
+}
+
+// Listings go on where a token is missing or repeated, and end where they
+// cannot.
+func TestListWithRepeatedTokens(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		pages []string
+		want  string
+		fails bool
+	}{
+		{name: "two pages", want: "[a b c]", pages: []string{
+			listingPage([]string{"a", "b"}, "true", "t1"), listingPage([]string{"c"}, "false", "")}},
+		{name: "a repeated token", want: "[a b c d]", pages: []string{
+			listingPage([]string{"a"}, "true", "t1"), listingPage([]string{"b"}, "true", "t1"),
+			listingPage([]string{"c"}, "true", "t2"), listingPage([]string{"d"}, "false", "")}},
+		{name: "a repeated page", want: "[a b]", pages: []string{
+			listingPage([]string{"a"}, "true", "t1"), listingPage([]string{"b"}, "true", "t1"),
+			listingPage([]string{"a", "b"}, "false", "")}},
+		{name: "no token", want: "[a b]", pages: []string{
+			listingPage([]string{"a"}, "true", ""), listingPage([]string{"b"}, "false", "")}},
+		{name: "the same for ever", want: "[a]", fails: true, pages: []string{
+			listingPage([]string{"a"}, "true", "t1"), listingPage(nil, "true", "t1"), listingPage([]string{"a"}, "true", "t1")}},
+		{name: "a repeated token and no order", want: "[b a]", fails: true, pages: []string{
+			listingPage([]string{"b", "a"}, "true", "t1"), listingPage(nil, "true", "t1")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, cl *Client) {
+				for _, page := range c.pages {
+					srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "list-type", Do: runpodtest.Answer(200, page)})
+				}
+				var got []string
+				var failed error
+				for obj, err := range cl.List(t.Context(), "") {
+					if failed = err; err == nil {
+						got = append(got, obj.Key)
+					}
+				}
+				if fmt.Sprint(got) != c.want || (failed != nil) != c.fails {
+					t.Errorf("got %v, %v", got, failed)
+				}
+			})
+		})
+	}
+}
+
+// A listing's loop may use the Client, close it, and be left.
+func TestListWhileTheClientIsUsed(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		for i := range 5 {
+			put(t, srv, fmt.Sprint("k", i), []byte("x"))
+		}
+		for obj, err := range c.List(t.Context(), "k") {
+			if err != nil || c.Delete(t.Context(), obj.Key) != nil {
+				t.Error(obj, err)
+			}
+			if obj.Key == "k2" {
+				break
+			}
+		}
+		if left := remains(t, srv, "."); len(left) != 2 {
+			t.Errorf("left: %v", left)
+		}
+		for range c.List(t.Context(), "k") {
+			c.Close()
+		}
+		for _, err := range c.List(t.Context(), "k") {
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("closed: %v", err)
+			}
+		}
+	}, WithS3Conns(1))
+}

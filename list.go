@@ -1,0 +1,110 @@
+package runpod
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// List yields every object whose key begins with prefix ("" for all of them),
+// in the gateway's order, which is that of the keys. It asks for them in
+// pages, as the loop gets there. After an error nothing more comes.
+//
+// The gateway was seen to give a page's token a second time, and to be slow
+// above 10,000 objects (Runpod docs): such a listing goes on after the last key
+// that came, and yields no object twice.
+func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		l := &listing{prefix: prefix, tokens: map[string]bool{}}
+		for !l.end {
+			objects, err := c.listPage(ctx, l)
+			if err != nil {
+				yield(Object{}, err)
+				return
+			}
+			for _, obj := range objects {
+				if !yield(obj, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *Client) listPage(ctx context.Context, l *listing) ([]Object, error) {
+	op := "list " + l.prefix
+	o, err := c.beginS3(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
+	t, s3ctx := c.volume.begin(o, op)
+	out, err := c.volume.client.ListObjectsV2(s3ctx, l.request(c.volume.bucket), func(o *s3.Options) { o.Retryer = t })
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	objects := l.take(out.Contents)
+	if err := l.goOn(out); err != nil {
+		return nil, t.fail(err)
+	}
+	return objects, nil
+}
+
+// listing is how far a listing has come.
+type listing struct {
+	prefix   string
+	token    string          // of the next page; "": it goes on after last
+	tokens   map[string]bool // those that came already
+	last     string          // the greatest key so far
+	unsorted bool            // a key came after a greater one
+	repeated bool            // a token was repeated: keys up to last are known
+	stuckAt  string          // last, when a token was last repeated
+	end      bool
+}
+
+func (l *listing) request(bucket string) *s3.ListObjectsV2Input {
+	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &l.prefix}
+	switch {
+	case l.token != "":
+		in.ContinuationToken = aws.String(l.token)
+	case l.last != "":
+		in.StartAfter = aws.String(l.last)
+	}
+	return in
+}
+
+// take gives the objects of a page that did not come before.
+func (l *listing) take(page []types.Object) []Object {
+	objects := make([]Object, 0, len(page))
+	for _, o := range page {
+		key := aws.ToString(o.Key)
+		if l.repeated && key <= l.last {
+			continue
+		}
+		l.unsorted = l.unsorted || key < l.last
+		l.last = max(l.last, key)
+		objects = append(objects, Object{Key: key, Size: aws.ToInt64(o.Size), ETag: trimETag(o.ETag)})
+	}
+	return objects
+}
+
+// goOn finds where the next page begins.
+func (l *listing) goOn(out *s3.ListObjectsV2Output) error {
+	next := aws.ToString(out.NextContinuationToken)
+	switch {
+	case !aws.ToBool(out.IsTruncated):
+		l.end = true
+		return nil
+	case next != "" && !l.tokens[next]:
+		l.tokens[next], l.token = true, next
+		return nil
+	case l.unsorted || l.repeated && l.last == l.stuckAt:
+		return fmt.Errorf("the listing does not go on after %q: its token came before", l.last)
+	}
+	l.token, l.repeated, l.stuckAt = "", true, l.last
+	return nil
+}
