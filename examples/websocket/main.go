@@ -20,8 +20,8 @@ import (
 )
 
 // speed is how much faster than the service the simulated endpoint is. The
-// socket must be kept alive every 3 s of its time.
-const speed = 50
+// socket must be kept alive every few seconds of its time.
+const speed = 40
 
 func main() {
 	if err := run(os.Stdout); err != nil {
@@ -94,7 +94,7 @@ func silent(e *cold.Endpoint, hc *http.Client) (string, error) {
 }
 
 func keepAlive(ctx context.Context, session *runpod.Session, e *cold.Endpoint) {
-	err := session.KeepAlive(ctx, "/ping", e.Real(3*time.Second))
+	err := session.KeepAlive(ctx, "/ping", e.Real(2*time.Second))
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Println("  keep-alive:", err)
 	}
