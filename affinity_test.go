@@ -18,7 +18,7 @@ func whoami(cfg runpodtest.Config) runpodtest.Config {
 	return program(cfg, func(w http.ResponseWriter, r *http.Request) {})
 }
 
-func ask(t *testing.T, s *Session, opts ...CallOption) string {
+func askSession(t *testing.T, s *Session, opts ...CallOption) string {
 	t.Helper()
 	resp, err := s.Call(t.Context(), "POST", "/x", nil, nil, opts...)
 	if err != nil {
@@ -36,15 +36,15 @@ func TestSessionStaysWithItsWorker(t *testing.T) {
 				if s.WorkerID() != "" {
 					t.Error("bound before the first answer")
 				}
-				first := ask(t, s)
+				first := askSession(t, s)
 				for range 5 {
-					if got := ask(t, s); got != first {
+					if got := askSession(t, s); got != first {
 						t.Errorf("worker %s, then %s", first, got)
 					}
 				}
 				other := c.Session()
 				defer other.End()
-				if got := ask(t, other); got == first {
+				if got := askSession(t, other); got == first {
 					t.Error("the endpoint gives everybody the same worker: this test shows nothing")
 				}
 			})
@@ -70,7 +70,7 @@ func TestSessionWhoseWorkerIsGone(t *testing.T) {
 			inBubble(t, whoami(runpodtest.Config{MinWorkers: 2}), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 				s := c.Session(tt.opts...)
 				defer s.End()
-				first := ask(t, s)
+				first := askSession(t, s)
 				if err := srv.CrashWorker(first); err != nil {
 					t.Fatal(err)
 				}
@@ -84,7 +84,7 @@ func TestSessionWhoseWorkerIsGone(t *testing.T) {
 				if err != nil || resp.WorkerID == first || s.WorkerID() != resp.WorkerID {
 					t.Fatalf("got %v, %v, session on %s", resp, err, s.WorkerID())
 				}
-				if again := ask(t, s); again != resp.WorkerID {
+				if again := askSession(t, s); again != resp.WorkerID {
 					t.Errorf("the session went on to %s, then to %s", resp.WorkerID, again)
 				}
 			})
@@ -98,8 +98,8 @@ func TestSessionResumesAStoppedWorker(t *testing.T) {
 		resumed, strict := c.Session(StrictResume()), c.Session(Strict())
 		defer resumed.End()
 		defer strict.End()
-		first := ask(t, resumed)
-		ask(t, strict)
+		first := askSession(t, resumed)
+		askSession(t, strict)
 		time.Sleep(10 * time.Minute)
 		if ws := srv.Workers(); ws[0].End != "scaled down" {
 			t.Fatalf("the worker is still there: %+v", ws)
@@ -107,7 +107,7 @@ func TestSessionResumesAStoppedWorker(t *testing.T) {
 		if _, err := strict.Call(t.Context(), "POST", "/x", nil, nil); !errors.Is(err, ErrWorkerGone) {
 			t.Errorf("strict: %v", err)
 		}
-		if again := ask(t, resumed); again != first {
+		if again := askSession(t, resumed); again != first {
 			t.Errorf("resumed %s as %s", first, again)
 		}
 	})
@@ -123,11 +123,11 @@ func TestSessionWaitsForABusyWorker(t *testing.T) {
 			inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
 				s := c.Session(tt.opts...)
 				defer s.End()
-				first := ask(t, s)
+				first := askSession(t, s)
 				var wg sync.WaitGroup
-				wg.Go(func() { ask(t, s) })
+				wg.Go(func() { askSession(t, s) })
 				time.Sleep(time.Second)
-				if got := ask(t, s); (got == first) != tt.same {
+				if got := askSession(t, s); (got == first) != tt.same {
 					t.Errorf("on %s, busy: answered by %s", first, got)
 				}
 				wg.Wait()
@@ -139,7 +139,7 @@ func TestSessionWaitsForABusyWorker(t *testing.T) {
 func TestSessionEnds(t *testing.T) {
 	inBubble(t, whoami(runpodtest.Config{MinWorkers: 1}), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 		s := c.Session()
-		ask(t, s)
+		askSession(t, s)
 		s.End()
 		s.End()
 		sent := srv.Stats().Requests
@@ -190,11 +190,11 @@ func TestSessionWithTwoFirstAnswers(t *testing.T) {
 		defer s.End()
 		var wg sync.WaitGroup
 		for range 2 {
-			wg.Go(func() { ask(t, s) })
+			wg.Go(func() { askSession(t, s) })
 		}
 		wg.Wait()
 		first := s.WorkerID()
-		if got := ask(t, s); got != first || first == "" {
+		if got := askSession(t, s); got != first || first == "" {
 			t.Errorf("bound to %q, answered by %s", first, got)
 		}
 	})
@@ -246,7 +246,7 @@ func TestSessionKeepAliveEnds(t *testing.T) {
 			inBubble(t, whoami(runpodtest.Config{MinWorkers: 1}), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 				s := c.Session()
 				defer s.End()
-				ask(t, s)
+				askSession(t, s)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				time.AfterFunc(time.Minute, func() { tt.end(srv, c, s, cancel) })

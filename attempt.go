@@ -44,6 +44,7 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 	if err := ep.admit(c); err != nil {
 		return nil, err
 	}
+	ep.wake.sending(c)
 	a := &c.attempt1
 	if len(c.attempts) > 0 {
 		a = new(attempt)
@@ -206,6 +207,7 @@ func (a *attempt) wrote() bool {
 type attemptBody struct {
 	body io.ReadCloser
 	a    *attempt
+	last bool // the call has handed it to its caller
 }
 
 func (b *attemptBody) Read(p []byte) (int, error) {
@@ -215,7 +217,7 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 		case err == io.EOF:
 		case b.a.c.over():
 			err = b.a.c.ended()
-		case b.a.c.handed:
+		case b.last:
 			err = b.a.c.broken(err)
 		}
 		b.a.finish()

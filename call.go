@@ -32,7 +32,6 @@ type call struct {
 	session         *Session
 	pinned          string // the session's worker when the call began
 	whole           bool   // read the answer's body within the attempt, to its end
-	handed          bool   // the caller reads the answer's body
 
 	start      time.Time
 	attempts   []Attempt

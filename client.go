@@ -16,6 +16,8 @@ type Client struct {
 	life   *lifetime
 	volume *volume
 	ep     *endpoint
+
+	readiness *readiness
 }
 
 // New makes a Client from options, and from the environment for what they
@@ -27,7 +29,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
+	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), readiness: newReadiness()}, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -172,7 +174,9 @@ func (c *Client) send(req *http.Request, foreign bool) (*http.Response, error) {
 		return nil, err
 	}
 	call.delivered()
-	call.handed = true
+	if body, ok := resp.Body.(*attemptBody); ok {
+		body.last = true
+	}
 	resp.Request = req
 	return resp, nil
 }

@@ -36,6 +36,7 @@ type endpoint struct {
 	observer  Observer
 	logger    *slog.Logger
 	budgets   *budgets
+	wake      *wake
 	answers   deadlines // of attempts, up to their answers' headers
 	bodies    deadlines // of what is read of an answer within the attempt
 
@@ -66,6 +67,7 @@ func newEndpoint(c *config) *endpoint {
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
 	ep.answers.limit, ep.bodies.limit = c.policy.attemptLimit(), c.policy.ProcessingLimit
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
+	ep.wake = newWake(ep, c)
 	ep.transport = c.cloneTransport(ep.conns)
 	ep.transport.MaxIdleConns = c.maxInFlight
 	ep.transport.MaxIdleConnsPerHost = c.maxInFlight
@@ -178,6 +180,7 @@ func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 		ep.counts.trouble.Add(1)
 	}
 	ep.admission.observe(o, d, now, holds)
+	ep.wake.saw(o.WorkerID)
 }
 
 // abort ends the attempts in progress, whose calls know that the Client is
@@ -186,6 +189,7 @@ func (ep *endpoint) abort() { ep.conns.shut() }
 
 // close stops the timers; the calls have ended.
 func (ep *endpoint) close() {
+	ep.wake.close()
 	ep.admission.close()
 	ep.answers.close()
 	ep.bodies.close()

@@ -13,8 +13,7 @@ import (
 // Transport gives HTTP clients that others wrote the resilience of
 // [Client.Do]: put it into an [http.Client], and that into openai-go, a
 // generated client, a WebSocket library. It is an ordinary [http.RoundTripper],
-// safe for concurrent use. Closing the Client ends it, open streams and sockets
-// included.
+// safe for concurrent use, and works until the Client is closed.
 //
 // Requests to the endpoint's own host get the Client's key in place of whatever
 // Authorization the other client has put there (Do keeps a caller's own). They
@@ -69,7 +68,7 @@ func (c *Client) passOn(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := c.ep.transport.RoundTrip(out)
-	if resp != nil {
+	if err == nil {
 		resp.Request = req
 	}
 	return resp, err
