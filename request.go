@@ -148,7 +148,8 @@ func hasControl(s string) bool {
 
 // replayable gives the call a body that can be opened again and again: by the
 // request's GetBody where there is one, else from memory, which the service's
-// limit bounds. Somebody else's stream of unknown length stays one. It returns the body's length, 0 where that is not known before
+// limit bounds. Another client's stream of unknown length stays one. It returns
+// the body's length, 0 or less where that is not known before
 // it is sent.
 func (c *call) replayable(req *http.Request) (int64, error) {
 	switch {
