@@ -146,7 +146,10 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 // so that it can be sent again. The API key is added unless the request has an
 // Authorization of its own; redirects are returned, not followed. Options
 // come with the request's context, see [WithCallOptions].
-func (c *Client) Do(req *http.Request) (*http.Response, error) {
+func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.send(req, false) }
+
+// send sends a caller's request, or that of somebody else's HTTP client.
+func (c *Client) send(req *http.Request, foreign bool) (*http.Response, error) {
 	path := ""
 	if req.URL != nil {
 		path = req.URL.Path
@@ -160,6 +163,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	call.foreign = foreign
 	own := *req
 	if err := call.own(&own); err != nil {
 		call.end()
@@ -171,6 +175,10 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	call.end() // what is left is the body, which the caller reads
 	if err != nil {
 		return nil, err
+	}
+	call.delivered()
+	if body, ok := resp.Body.(*attemptBody); ok {
+		body.last = true
 	}
 	resp.Request = req
 	return resp, nil
@@ -188,7 +196,7 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 		opt(&o)
 	}
 	c.idempotent = o.idempotent
-	c.droppable = o.anyWorker && req.Header.Get(workerIDHeader) != ""
+	c.pin(req, &o)
 }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and

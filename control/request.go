@@ -162,7 +162,7 @@ func (r *request) fail(ctx context.Context, a answer, cause error) error {
 	if ctx.Err() != nil {
 		e.Err = errors.Join(context.Cause(ctx), ctx.Err())
 	}
-	e.Kind, e.Advice = kinds[a.status], advice[a.status]
+	e.Advice, e.Kind = judge(a.status)
 	if a.status == 0 && r.method == http.MethodPatch && len(r.attempts) > 0 {
 		e.MayHaveRun = true
 	}
@@ -170,19 +170,19 @@ func (r *request) fail(ctx context.Context, a answer, cause error) error {
 	return e
 }
 
-// kinds and advice are those of a final status.
-var kinds = map[int]error{
-	http.StatusUnauthorized: runpod.ErrUnauthorized, http.StatusForbidden: runpod.ErrUnauthorized,
-	http.StatusNotFound:   runpod.ErrNotFound,
-	http.StatusBadRequest: runpod.ErrBadRequest, http.StatusUnprocessableEntity: runpod.ErrBadRequest,
-	http.StatusTooManyRequests: runpod.ErrRateLimited,
-}
-
-var advice = map[int]string{
-	http.StatusUnauthorized:    "check the Runpod API key",
-	http.StatusForbidden:       "check whether the Runpod API key may change endpoints",
-	http.StatusNotFound:        "check the endpoint's id",
-	http.StatusTooManyRequests: "the control plane takes about 60 requests a minute from one account",
+// judge gives what an error's status means: what to do, and its kind.
+func judge(status int) (advice string, kind error) {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return "check the Runpod API key and whether it may change endpoints", runpod.ErrUnauthorized
+	case http.StatusNotFound:
+		return "check the endpoint's id", runpod.ErrNotFound
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return "", runpod.ErrBadRequest
+	case http.StatusTooManyRequests:
+		return "the control plane takes about 60 requests a minute from one account", runpod.ErrRateLimited
+	}
+	return "", nil
 }
 
 // pace waits where the server has said that nothing is left of a quota.
