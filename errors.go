@@ -30,7 +30,7 @@ var (
 	// It is an ErrNotFound too. Nothing ran.
 	ErrWorkerGone = fmt.Errorf("the worker is gone: %w", ErrNotFound)
 	// ErrTooLarge: a body is larger than the service takes, 30 MB a request
-	// and 500 MB a stored object.
+	// and 4 TB a stored object (Runpod docs).
 	ErrTooLarge = errors.New("too large")
 	// ErrRateLimited: the service kept answering 429.
 	ErrRateLimited = errors.New("rate limited")

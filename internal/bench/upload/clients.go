@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the deprecated manager is measured because many still use it
+
 package main
 
 import (
