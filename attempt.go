@@ -44,6 +44,7 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 	if err := ep.admit(c); err != nil {
 		return nil, err
 	}
+	ep.wake.sending(c)
 	a := &c.attempt1
 	if len(c.attempts) > 0 {
 		a = new(attempt)
@@ -99,6 +100,9 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 	}
 	if body != nil {
 		out.Body, out.GetBody = body, a.c.body
+		if !a.c.idempotent && (out.Header["Idempotency-Key"] != nil || out.Header["X-Idempotency-Key"] != nil) {
+			out.GetBody = nil // net/http takes the header for leave to send twice, and tells nobody
+		}
 	}
 	if a.c.unpinned {
 		out.Header = out.Header.Clone()
@@ -203,13 +207,18 @@ func (a *attempt) wrote() bool {
 type attemptBody struct {
 	body io.ReadCloser
 	a    *attempt
+	last bool // the call has handed it to its caller
 }
 
 func (b *attemptBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if err != nil {
-		if err != io.EOF && b.a.c.over() {
+		switch {
+		case err == io.EOF:
+		case b.a.c.over():
 			err = b.a.c.ended()
+		case b.last:
+			err = b.a.c.broken(err)
 		}
 		b.a.finish()
 	}

@@ -315,6 +315,13 @@ func TestDo(t *testing.T) {
 		if req.Header.Get("Authorization") != "" {
 			t.Error("the caller's request was changed")
 		}
+		for name, value := range map[string]string{"Not A Token": "x", "Smuggled": "a\r\nb: c"} {
+			req, _ := http.NewRequest("GET", "/", nil)
+			req.Header[name] = []string{value}
+			if _, err := c.Do(req); !errors.Is(err, ErrBadRequest) || attempts(err) != 0 {
+				t.Errorf("header %q: %v", name, err)
+			}
+		}
 	})
 }
 

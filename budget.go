@@ -1,6 +1,10 @@
 package runpod
 
-import "time"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // budget is a token bucket for retries: each takes a token, and where none is
 // left it waits until one comes. It never fails a call. Pure: the time is told.
@@ -38,4 +42,66 @@ func (b *budget) fill(now time.Time) {
 		b.earn(float64(now.Sub(b.last)) / float64(b.refill))
 	}
 	b.last = now
+}
+
+// budgets are the two accounts that pay for retries.
+type budgets struct {
+	spent   atomic.Bool // something was taken from trouble
+	mu      sync.Mutex
+	trouble *budget
+	cold    *budget
+}
+
+// newBudgets sizes the account for refusals by the backoff itself: it pays for
+// what as many calls as may be in flight send while they all back off, and so
+// bounds what more calls than that can send.
+func newBudgets(inFlight int, p RetryPolicy) *budgets {
+	n := float64(inFlight)
+	refill := p.BudgetRefill
+	if refill == 0 {
+		refill = time.Duration(float64(p.MaxBackoff) / n)
+	}
+	return &budgets{
+		trouble: newBudget(float64(p.BudgetSize), refill),
+		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
+	}
+}
+
+// take pays for a retry and says how long the payment takes. A refusal that
+// has waited its 2 minutes has paid by waiting.
+func (b *budgets) take(now time.Time, d *decision) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case d.account == trouble:
+		b.spent.Store(true)
+		return b.trouble.take(now)
+	case d.verdict != RetryNow:
+		return b.cold.take(now)
+	}
+	return 0
+}
+
+// back gives back what was taken for a retry that is not made.
+func (b *budgets) back(d *decision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case d.account == trouble:
+		b.trouble.earn(1)
+	case d.verdict != RetryNow:
+		b.cold.earn(1)
+	}
+}
+
+// earn puts an answer's share into the account for troubles. Nearly always that
+// is full, and nobody needs the lock.
+func (b *budgets) earn() {
+	if !b.spent.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trouble.earn(earned)
+	b.spent.Store(b.trouble.tokens < b.trouble.size)
 }

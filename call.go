@@ -25,9 +25,13 @@ type call struct {
 	path            string
 	body            requestBody
 	once            io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
+	single          *onceBody     // the body, where there is no second one; nil: there is
+	foreign         bool          // the request is that of somebody else's HTTP client
 	idempotent      bool
 	droppable       bool // it is pinned to a worker and may go to another
-	whole           bool // read the answer's body within the attempt, to its end
+	session         *Session
+	pinned          string // the session's worker when the call began
+	whole           bool   // read the answer's body within the attempt, to its end
 
 	start      time.Time
 	attempts   []Attempt
@@ -107,6 +111,9 @@ func (c *call) do(req *http.Request) (*http.Response, error) {
 
 // closeOnce closes the caller's own body where no attempt has taken it.
 func (c *call) closeOnce() {
+	if c.single != nil {
+		c.single.finish()
+	}
 	if c.once != nil {
 		c.once.Close()
 		c.once = nil
@@ -115,6 +122,9 @@ func (c *call) closeOnce() {
 
 // open gives the body for the next attempt; nil for none.
 func (c *call) open() (io.ReadCloser, error) {
+	if c.single != nil {
+		return c.single.take(), nil
+	}
 	if body := c.once; body != nil {
 		c.once = nil
 		return body, nil
@@ -138,8 +148,11 @@ func (c *call) judge(err error) bool {
 	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.progress.thin, c.droppable && !c.unpinned
 	o.Number = len(c.attempts) + 1
 	d := c.ep.policy.judge(c.ep.first, o)
-	if o.Err != nil && c.over() {
+	if o.Err != nil && (c.over() || cancelled(&c.request)) {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
+	}
+	if d.verdict.retries() && !c.replays() {
+		d.forWantOfBody()
 	}
 	now := time.Now()
 	c.ep.note(o, d, now, !a.released.Load())
@@ -147,6 +160,9 @@ func (c *call) judge(err error) bool {
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
 	c.unpinned = c.unpinned || d.verdict == DropPin
 	c.last, c.answer = d, o
+	if c.session != nil && d.verdict == Deliver {
+		c.session.answered(c.pinned, o.WorkerID)
+	}
 	record := Attempt{
 		Start: a.start, Duration: o.Elapsed, Status: o.Status, WorkerID: o.WorkerID,
 		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: o.Err,
@@ -277,6 +293,9 @@ func (c *call) log(level slog.Level, message string, err error) {
 
 // callAdvice says what to do about a call that failed for good.
 func callAdvice(d decision) string {
+	if d.bodyGone {
+		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
+	}
 	switch d.kind {
 	case ErrNoWorkers:
 		return "check that the endpoint's maximum workers is above 0 (an unused endpoint is set to 0) and that GPUs are to be had; minimum workers shorten the wait"
@@ -284,6 +303,8 @@ func callAdvice(d decision) string {
 		return "check the Runpod API key and what it may do"
 	case ErrNotFound:
 		return "check the endpoint's id and the path"
+	case ErrWorkerGone:
+		return "begin a new session, or allow another worker: OrAnyWorker, AnyWorker"
 	case ErrRateLimited:
 		return "send less at once: WithRateLimit, WithMaxInFlight"
 	case ErrProcessingTimeout:

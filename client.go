@@ -16,6 +16,9 @@ type Client struct {
 	life   *lifetime
 	volume *volume
 	ep     *endpoint
+
+	readiness *readiness
+	holds     *holds
 }
 
 // New makes a Client from options, and from the environment for what they
@@ -27,7 +30,9 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}, nil
+	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
+	c.readiness, c.holds = newReadiness(), newHolds(cfg, c.volume)
+	return c, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -141,7 +146,10 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 // so that it can be sent again. The API key is added unless the request has an
 // Authorization of its own; redirects are returned, not followed. Options
 // come with the request's context, see [WithCallOptions].
-func (c *Client) Do(req *http.Request) (*http.Response, error) {
+func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.send(req, false) }
+
+// send sends a caller's request, or that of somebody else's HTTP client.
+func (c *Client) send(req *http.Request, foreign bool) (*http.Response, error) {
 	path := ""
 	if req.URL != nil {
 		path = req.URL.Path
@@ -155,6 +163,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	call.foreign = foreign
 	own := *req
 	if err := call.own(&own); err != nil {
 		call.end()
@@ -166,6 +175,10 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	call.end() // what is left is the body, which the caller reads
 	if err != nil {
 		return nil, err
+	}
+	call.delivered()
+	if body, ok := resp.Body.(*attemptBody); ok {
+		body.last = true
 	}
 	resp.Request = req
 	return resp, nil
@@ -183,19 +196,22 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 		opt(&o)
 	}
 	c.idempotent = o.idempotent
-	c.droppable = o.anyWorker && req.Header.Get(workerIDHeader) != ""
+	c.pin(req, &o)
 }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
 // returns when all have returned. Bodies that [Client.Do] has handed out fail
-// with ErrClosed too. Closing again does nothing. The error is always nil.
+// with ErrClosed too. Workers that are held are released, within 5 s; the error
+// says which could not be (see [Client.HoldWorkers]) and is nil otherwise.
+// Closing again tries that again and does nothing else.
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()
 	c.life.waiting.Wait()
+	err := c.holds.close()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
-	return nil
+	return err
 }
 
 func (c *Client) beginS3(ctx context.Context, op string) (*operation, error) {

@@ -25,18 +25,7 @@ type store struct {
 	dir    string
 }
 
-// conformance checks that the transfers do with a store what they promise. It
-// gives every failure, named.
-func conformance(ctx context.Context, s store) error {
-	var errs []error
-	for _, c := range conformanceCases {
-		if err := c.run(ctx, s); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
+// conformanceCase checks one thing that the transfers promise, on any store.
 type conformanceCase struct {
 	name  string
 	opts  []Option

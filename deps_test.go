@@ -28,6 +28,13 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
+// The control plane spends money: who wants it imports it by name.
+func TestControlPlaneIsNotLinked(t *testing.T) {
+	if slices.Contains(goList(t, "-deps", "."), "github.com/gpuburst/runpod-go/control") {
+		t.Error("package runpod imports package control")
+	}
+}
+
 // The simulated service shares nothing with the library it tests, so that one
 // mistake cannot pass on both sides.
 func TestSimulationDoesNotKnowTheLibrary(t *testing.T) {

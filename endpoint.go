@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +36,7 @@ type endpoint struct {
 	observer  Observer
 	logger    *slog.Logger
 	budgets   *budgets
+	wake      *wake
 	answers   deadlines // of attempts, up to their answers' headers
 	bodies    deadlines // of what is read of an answer within the attempt
 
@@ -67,6 +67,7 @@ func newEndpoint(c *config) *endpoint {
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
 	ep.answers.limit, ep.bodies.limit = c.policy.attemptLimit(), c.policy.ProcessingLimit
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
+	ep.wake = newWake(ep, c)
 	ep.transport = c.cloneTransport(ep.conns)
 	ep.transport.MaxIdleConns = c.maxInFlight
 	ep.transport.MaxIdleConnsPerHost = c.maxInFlight
@@ -179,68 +180,7 @@ func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 		ep.counts.trouble.Add(1)
 	}
 	ep.admission.observe(o, d, now, holds)
-}
-
-// budgets are the two accounts that pay for retries.
-type budgets struct {
-	spent   atomic.Bool // something was taken from trouble
-	mu      sync.Mutex
-	trouble *budget
-	cold    *budget
-}
-
-// newBudgets sizes the account for refusals by the backoff itself: it pays for
-// what as many calls as may be in flight send while they all back off, and so
-// bounds what more calls than that can send.
-func newBudgets(inFlight int, p RetryPolicy) *budgets {
-	n := float64(inFlight)
-	refill := p.BudgetRefill
-	if refill == 0 {
-		refill = time.Duration(float64(p.MaxBackoff) / n)
-	}
-	return &budgets{
-		trouble: newBudget(float64(p.BudgetSize), refill),
-		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
-	}
-}
-
-// take pays for a retry and says how long the payment takes. A refusal that
-// has waited its 2 minutes has paid by waiting.
-func (b *budgets) take(now time.Time, d *decision) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case d.account == trouble:
-		b.spent.Store(true)
-		return b.trouble.take(now)
-	case d.verdict != RetryNow:
-		return b.cold.take(now)
-	}
-	return 0
-}
-
-// back gives back what was taken for a retry that is not made.
-func (b *budgets) back(d *decision) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case d.account == trouble:
-		b.trouble.earn(1)
-	case d.verdict != RetryNow:
-		b.cold.earn(1)
-	}
-}
-
-// earn puts an answer's share into the account for troubles. Nearly always that
-// is full, and nobody needs the lock.
-func (b *budgets) earn() {
-	if !b.spent.Load() {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.trouble.earn(earned)
-	b.spent.Store(b.trouble.tokens < b.trouble.size)
+	ep.wake.saw(o.WorkerID)
 }
 
 // abort ends the attempts in progress, whose calls know that the Client is
@@ -249,6 +189,7 @@ func (ep *endpoint) abort() { ep.conns.shut() }
 
 // close stops the timers; the calls have ended.
 func (ep *endpoint) close() {
+	ep.wake.close()
 	ep.admission.close()
 	ep.answers.close()
 	ep.bodies.close()

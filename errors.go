@@ -26,6 +26,9 @@ var (
 	// ErrNotFound: there is no such endpoint, path or object, or the worker
 	// that a request was pinned to is gone.
 	ErrNotFound = errors.New("not found")
+	// ErrWorkerGone: the worker that a session or a request insists on is gone.
+	// It is an ErrNotFound too. Nothing ran.
+	ErrWorkerGone = fmt.Errorf("the worker is gone: %w", ErrNotFound)
 	// ErrTooLarge: a body is larger than the service takes, 30 MB a request
 	// and 500 MB a stored object.
 	ErrTooLarge = errors.New("too large")

@@ -87,6 +87,11 @@ func (c *Client) roundTrip(ctx context.Context, job *Job, r *Result) (err error)
 	}
 	defer o.end()
 	defer func() { c.cleanUp(o, job, made, r) }()
+	var coming *lease
+	if len(job.Inputs) > 0 {
+		coming = c.ep.wake.lease()
+		defer coming.end()
+	}
 	if r.Inputs, err = c.uploadAll(o, job.Inputs); err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func (c *Client) roundTrip(ctx context.Context, job *Job, r *Result) (err error)
 	if job.Idempotent {
 		opts = append(opts, Idempotent())
 	}
-	r.Response, err = c.Call(o, job.Method, job.Path, in, nil, opts...)
+	r.Response, err = c.Call(coming.carry(o), job.Method, job.Path, in, nil, opts...)
 	if r.Response != nil {
 		r.Attempts = r.Response.Attempts
 	} else if e, ok := errors.AsType[*Error](err); ok {
@@ -355,6 +360,16 @@ type Stats struct {
 	Uploads, Downloads, BytesUp, BytesDown, S3Attempts int64
 	// S3ConnsOpened and S3ConnsPeak count connections to the S3 gateway.
 	S3ConnsOpened, S3ConnsPeak int
+	// HeldWorkers are those that this Client's holds add to the endpoint's
+	// minimum now, HeldWorkerSeconds is what they have come to, and are paid for,
+	// whether calls used them or not.
+	HeldWorkers       int
+	HeldWorkerSeconds float64
+	// WakePings are the light requests sent to start workers and to keep them;
+	// WarmWorkerSeconds is, to within a few seconds for each worker, how long
+	// workers stood idle because of them.
+	WakePings         int64
+	WarmWorkerSeconds float64
 	// LastAnswer is when a worker last answered any call; zero: never.
 	LastAnswer time.Time
 }
@@ -374,6 +389,8 @@ func (c *Client) Stats() Stats {
 		BytesDown:    c.volume.done.bytesDown.Load(),
 		S3Attempts:   c.volume.done.attempts.Load(),
 	}
+	s.HeldWorkers, s.HeldWorkerSeconds = c.holds.counts()
+	s.WakePings, s.WarmWorkerSeconds = c.ep.wake.counts()
 	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.admission.gate.counts()
 	s.Limit = c.ep.admission.gate.most()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = c.ep.conns.counts()

@@ -47,6 +47,8 @@ type config struct {
 	logger      *slog.Logger
 	transport   *http.Transport
 	dial        func(ctx context.Context, network, addr string) (net.Conn, error)
+	control     ControlPlane
+	warm        warmConfig
 
 	partSize     int64
 	bufferMemory int64
@@ -386,7 +388,7 @@ func newConfig(opts []Option) (*config, error) {
 	if c.transport == nil {
 		c.transport = defaultTransport()
 	}
-	return c, nil
+	return c, c.warm.check(c.control)
 }
 
 // secrets lists what no error and no log line may show.

@@ -18,6 +18,11 @@ type RetryPolicy struct {
 	// ProcessingLimit is how long a worker may take for one request before the
 	// balancer answers 524. Default 5.5 min (Runpod docs, load balancing).
 	ProcessingLimit time.Duration
+	// IdleTimeout is how long a worker stays after its last request. Default 5 s,
+	// the shorter of the two documented defaults (Runpod docs: 5 s in the console,
+	// 10 s in REST v2). Workers that are kept warm get a light request every 3/5
+	// of it.
+	IdleTimeout time.Duration
 	// Grace is added to QueueWait and ProcessingLimit to make the limit of one
 	// attempt, which runs from sending to the answer's headers. Default 30 s:
 	// the service must be the one that says a request took too long.
@@ -52,6 +57,9 @@ type RetryPolicy struct {
 	// and none waits longer than MaxBackoff for a token.
 	BudgetSize   int
 	BudgetRefill time.Duration
+	// WarmFor bounds how long workers that a wake has started are kept when no
+	// call comes. Default 5 min, the longest upload to be expected.
+	WarmFor time.Duration
 	// Stall ends an S3 attempt in which no byte has moved for this long.
 	// Default 1 min.
 	Stall time.Duration
@@ -62,6 +70,7 @@ func DefaultRetryPolicy() RetryPolicy {
 	return RetryPolicy{
 		QueueWait:       2 * time.Minute,
 		ProcessingLimit: 330 * time.Second,
+		IdleTimeout:     5 * time.Second,
 		Grace:           30 * time.Second,
 		BaseBackoff:     time.Second,
 		MaxBackoff:      20 * time.Second,
@@ -69,6 +78,7 @@ func DefaultRetryPolicy() RetryPolicy {
 		MaxRetryAfter:   time.Minute,
 		GiveUp:          15 * time.Minute,
 		BudgetSize:      100,
+		WarmFor:         5 * time.Minute,
 		Stall:           time.Minute,
 	}
 }
@@ -77,7 +87,7 @@ func DefaultRetryPolicy() RetryPolicy {
 // them all alike.
 func (p *RetryPolicy) fields() []policyField {
 	return []policyField{
-		{"QueueWait", &p.QueueWait}, {"ProcessingLimit", &p.ProcessingLimit}, {"Grace", &p.Grace},
+		{"QueueWait", &p.QueueWait}, {"ProcessingLimit", &p.ProcessingLimit}, {"IdleTimeout", &p.IdleTimeout}, {"WarmFor", &p.WarmFor}, {"Grace", &p.Grace},
 		{"BaseBackoff", &p.BaseBackoff}, {"MaxBackoff", &p.MaxBackoff}, {"Jitter", &p.Jitter},
 		{"MaxRetryAfter", &p.MaxRetryAfter}, {"GiveUp", &p.GiveUp}, {"BudgetRefill", &p.BudgetRefill}, {"Stall", &p.Stall},
 	}

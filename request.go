@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,11 @@ const maxBody = 30 << 20
 // CallOption says something about one call.
 type CallOption func(*callOptions)
 
-type callOptions struct{ idempotent, anyWorker bool }
+type callOptions struct {
+	idempotent, anyWorker bool
+	session               *Session
+	pin                   string // the worker it is for, as the header says it; "": any
+}
 
 // Idempotent marks a call that may run twice without harm, so that it is sent
 // again also where it may have run already: after a 524, a 502 that names a
@@ -93,10 +98,13 @@ func (c *call) own(req *http.Request) error {
 		err = refuse(c.op(), "req.URL", "it is nil")
 	case u.Host == "" && u.Scheme == "":
 		req.URL = c.ep.resolve(u)
-	case u.Scheme != base.Scheme || !strings.EqualFold(u.Host, base.Host):
+	case !sameOrigin(u, base):
 		err = refuse(c.op(), "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", base.Scheme, base.Host)
-	case req.Host != "" && !strings.EqualFold(req.Host, base.Host):
+	case req.Host != "" && !strings.EqualFold(req.Host, base.Host) && !strings.EqualFold(req.Host, req.URL.Host):
 		err = refuse(c.op(), "req.Host", "it is not the endpoint's host, %s", base.Host)
+	}
+	if err == nil {
+		err = c.checkHead(req)
 	}
 	if err != nil {
 		closeBody(req)
@@ -109,18 +117,39 @@ func (c *call) own(req *http.Request) error {
 	if req.Method == "" {
 		req.Method = http.MethodGet
 	}
-	if len(req.Header["Authorization"]) == 0 {
+	if c.foreign || len(req.Header["Authorization"]) == 0 {
 		if req.Header = req.Header.Clone(); req.Header == nil {
 			req.Header = make(http.Header, 1)
 		}
-		c.ep.authorize(req.Header)
+		req.Header["Authorization"] = c.ep.bearer
 	}
 	return nil
 }
 
+// checkHead refuses what net/http would refuse to send, over and over.
+func (c *call) checkHead(req *http.Request) error {
+	if req.Method != "" && !isToken(req.Method) {
+		return refuse(c.op(), "req.Method", "%q is not an HTTP method", req.Method)
+	}
+	for name, values := range req.Header {
+		if !isToken(name) {
+			return refuse(c.op(), "req.Header", "%q is not a header's name", name)
+		}
+		if slices.ContainsFunc(values, hasControl) {
+			return refuse(c.op(), "req.Header", "%s has a control character in its value", name)
+		}
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
 // replayable gives the call a body that can be opened again and again: by the
 // request's GetBody where there is one, else from memory, which the service's
-// limit bounds. It returns the body's length, 0 where that is not known before
+// limit bounds. Another client's stream of unknown length stays one. It returns
+// the body's length, 0 or less where that is not known before
 // it is sent.
 func (c *call) replayable(req *http.Request) (int64, error) {
 	switch {
@@ -132,6 +161,9 @@ func (c *call) replayable(req *http.Request) (int64, error) {
 	case req.GetBody != nil:
 		c.body, c.once = req.GetBody, req.Body
 		return req.ContentLength, nil
+	case c.foreign && req.ContentLength <= 0:
+		c.single = &onceBody{source: req.Body}
+		return -1, nil
 	}
 	defer req.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(req.Body, maxBody+1))

@@ -81,6 +81,7 @@ type decision struct {
 	thin       bool // on thin evidence: counts into Observation.Repeats
 	expired    bool // given up since the context ends before another attempt
 	mayHaveRun bool
+	bodyGone   bool // given up since the body can be read only once
 }
 
 // account says who pays for a retry.
@@ -191,10 +192,14 @@ func classify4xx(s Observation) decision {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return end("the key was refused", ErrUnauthorized)
 	case http.StatusNotFound:
-		if s.Droppable && bytes.Contains(s.Body, []byte(workerGone)) {
-			return decision{verdict: DropPin, account: cold, kind: ErrNotFound, reason: "the worker it was pinned to is gone"}
+		if bytes.Contains(s.Body, []byte(workerGone)) {
+			d := end("the worker it is pinned to is gone", ErrWorkerGone)
+			if s.Droppable {
+				d.verdict, d.account = DropPin, cold
+			}
+			return d
 		}
-		return end("no such endpoint, path or worker", ErrNotFound)
+		return end("no such endpoint or path", ErrNotFound)
 	case http.StatusRequestEntityTooLarge:
 		return end("the body is too large", ErrTooLarge)
 	default:

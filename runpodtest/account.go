@@ -78,9 +78,11 @@ type Stats struct {
 	// Worker time that would be billed, of the service's own time.
 	Starting, Busy, Idle time.Duration
 
-	S3Requests    int
-	EndpointConns Conns
-	S3Conns       Conns
+	S3Requests int
+	// ControlRequests are those to the control plane, refused ones included.
+	ControlRequests int
+	EndpointConns   Conns
+	S3Conns         Conns
 }
 
 // Billed is all worker time: starting, busy and idle.
@@ -186,7 +188,7 @@ func (s *Server) Stats() Stats {
 	delete(st.Outcomes, "")
 	st.Succeeded, st.Refused = st.Outcomes[OutcomeServed], st.Outcomes[OutcomeRefused]
 	st.PeakWaiting, st.PeakInFlight, st.PeakWorkers = l.peakWait, l.peakFlight, l.peakWorkers
-	st.S3Requests = l.s3
+	st.S3Requests, st.ControlRequests = l.s3, s.control.count()
 	st.EndpointConns.Opened, st.EndpointConns.Peak = s.endpoint.gate.counts()
 	st.S3Conns.Opened, st.S3Conns.Peak = s.volume.gate.counts()
 	return st

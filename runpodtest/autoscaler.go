@@ -50,7 +50,7 @@ func (b *balancer) rescale() {
 	if b.closed {
 		return
 	}
-	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
+	want := wanted(b.scalerType, b.scalerValue, b.demand(), b.min, b.max)
 	for len(b.workers) < want {
 		b.start(b.newWorker(""))
 	}
@@ -125,7 +125,7 @@ func (b *balancer) armIdle(want int) {
 	}
 	for _, w := range b.workers {
 		if w.phase == idle && w.alarm == nil {
-			left := time.Until(w.idleSince.Add(b.cfg.real(b.cfg.IdleTimeout)))
+			left := time.Until(w.idleSince.Add(b.cfg.real(b.idleTimeout)))
 			w.alarm = b.after(max(left, 0), func() { b.idled(w) })
 		}
 	}
@@ -140,7 +140,7 @@ func (b *balancer) idled(w *worker) {
 		return
 	}
 	w.alarm = nil
-	want := wanted(b.cfg.ScalerType, b.cfg.ScalerValue, b.demand(), b.min, b.max)
+	want := wanted(b.scalerType, b.scalerValue, b.demand(), b.min, b.max)
 	if len(b.workers) > want {
 		b.remove(w, "scaled down", errStopped)
 		b.dispatch()
@@ -151,7 +151,7 @@ func (b *balancer) idled(w *worker) {
 // demand is what the autoscaler sees now.
 func (b *balancer) demand() demand {
 	d := demand{queued: b.queued, inProgress: b.inProgress}
-	if b.cfg.ScalerType == QueueDelay {
+	if b.scalerType == QueueDelay {
 		d.overdue, _ = b.overdue()
 	}
 	return d
@@ -160,7 +160,7 @@ func (b *balancer) demand() demand {
 // overdue is how many requests have waited for ScalerValue seconds, and when the
 // next one will have (zero: none waits).
 func (b *balancer) overdue() (n int, next time.Time) {
-	patience := b.cfg.real(time.Duration(b.cfg.ScalerValue) * time.Second)
+	patience := b.cfg.real(time.Duration(b.scalerValue) * time.Second)
 	now := time.Now()
 	for e := b.queue.Front(); e != nil; e = e.Next() {
 		wt := e.Value.(*waiter)
@@ -179,7 +179,7 @@ func (b *balancer) overdue() (n int, next time.Time) {
 // armScaler makes the queue-delay rule look again when the next request has
 // waited long enough.
 func (b *balancer) armScaler() {
-	if b.cfg.ScalerType != QueueDelay {
+	if b.scalerType != QueueDelay {
 		return
 	}
 	b.scaleAlarm.stop()

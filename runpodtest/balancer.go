@@ -17,19 +17,22 @@ type balancer struct {
 	ctx       context.Context // ends with the server
 	tasks     sync.WaitGroup  // timers that are set, requests in work
 
-	mu         sync.Mutex
-	closed     bool
-	min, max   int
-	capacity   int
-	hired      int // workers ever asked for
-	workers    []*worker
-	stopped    map[string]bool // ids of workers that scaled down and could resume
-	queue      list.List       // of *waiter, in the order they are served
-	queued     int             // of these, how many count as demand
-	inProgress int             // requests with a worker that count as demand
-	strict     int             // requests in the queue that insist on one worker
-	lastUse    time.Time
-	failing    bool // the last worker to start crashed at that
+	mu          sync.Mutex
+	closed      bool
+	min, max    int
+	capacity    int
+	idleTimeout time.Duration
+	scalerType  ScalerType
+	scalerValue int
+	hired       int // workers ever asked for
+	workers     []*worker
+	stopped     map[string]bool // ids of workers that scaled down and could resume
+	queue       list.List       // of *waiter, in the order they are served
+	queued      int             // of these, how many count as demand
+	inProgress  int             // requests with a worker that count as demand
+	strict      int             // requests in the queue that insist on one worker
+	lastUse     time.Time
+	failing     bool // the last worker to start crashed at that
 
 	scaleAlarm, policyAlarm *alarm
 }
@@ -54,6 +57,7 @@ func newBalancer(ctx context.Context, cfg *Config, l *ledger, volumeDir string) 
 	return &balancer{
 		cfg: cfg, ledger: l, volumeDir: volumeDir, ctx: ctx,
 		min: cfg.MinWorkers, max: cfg.MaxWorkers, capacity: cfg.Capacity,
+		idleTimeout: cfg.IdleTimeout, scalerType: cfg.ScalerType, scalerValue: cfg.ScalerValue,
 		stopped: map[string]bool{}, lastUse: time.Now(),
 	}
 }

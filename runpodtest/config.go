@@ -156,6 +156,11 @@ type Config struct {
 	// program that answers 200 with a JSON description of the request.
 	Handler func(Worker) http.Handler
 
+	// ControlPerMinute is how many requests a minute the control plane takes
+	// before it answers 429. Default 60 (Runpod docs); an hour's worth is 20 times
+	// that (inferred).
+	ControlPerMinute int
+
 	// S3 switches on the habits of the volume's S3 gateway.
 	S3 S3Habits
 }
@@ -201,6 +206,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Speed = cmp.Or(c.Speed, 1)
 	c.ScalerValue = cmp.Or(c.ScalerValue, 4)
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.ControlPerMinute = cmp.Or(c.ControlPerMinute, 60)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Second)
 	c.QueueWait = cmp.Or(c.QueueWait, 2*time.Minute)
 	c.StrictWait = cmp.Or(c.StrictWait, 5*time.Minute)
@@ -242,6 +248,7 @@ func (c Config) check() error {
 		{"Unfairness", !(c.Unfairness >= 0 && c.Unfairness <= 1), c.Unfairness},
 		{"HealthPath", c.HealthPath != "" && c.HealthPath[0] != '/', c.HealthPath},
 		{"Concurrency", c.Concurrency < 0, c.Concurrency},
+		{"ControlPerMinute", c.ControlPerMinute < 0, c.ControlPerMinute},
 		{"CrashRate", !(c.CrashRate >= 0 && c.CrashRate <= 1), c.CrashRate},
 		{"UnhealthyRate", !(c.UnhealthyRate >= 0 && c.UnhealthyRate <= 1), c.UnhealthyRate},
 	} {

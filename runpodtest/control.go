@@ -15,6 +15,13 @@ func (s *Server) SetWorkers(minWorkers, maxWorkers int) error {
 	})
 }
 
+// WorkerBounds returns the autoscaler's bounds as they are now.
+func (s *Server) WorkerBounds() (minWorkers, maxWorkers int) {
+	s.balancer.mu.Lock()
+	defer s.balancer.mu.Unlock()
+	return s.balancer.min, s.balancer.max
+}
+
 // SetCapacity changes how many workers get a GPU; zero means no limit. Workers
 // that have one keep it.
 func (s *Server) SetCapacity(workers int) error {

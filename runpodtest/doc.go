@@ -2,8 +2,8 @@
 // in process: for tests that must meet a cold start without paying for one, and
 // for finding out how many workers a burst needs.
 //
-// NewServer starts a balancer with autoscaled workers and the volume's S3
-// gateway. A request goes this way:
+// NewServer starts a balancer with autoscaled workers, the volume's S3 gateway
+// and the control plane's REST v2. A request goes this way:
 //
 //	client ─► edge ─► queue ─► worker ─► answer
 //	          key,    2 min    Config.Handler,
@@ -44,6 +44,7 @@
 // deleted object's place may inherit its ETag where the file system reuses
 // inodes.
 //
-// Not served yet: the control plane and the job API. The package shares no type
+// Not served yet: the job API, and of the control plane all but the endpoint, its
+// worker bounds and scaling, and the list of its workers. The package shares no type
 // with package runpod, so that a mistake cannot pass on both sides.
 package runpodtest

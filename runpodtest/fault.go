@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Service is one of the server's two listeners.
+// Service is one of the server's listeners.
 type Service uint8
 
 const (
 	OnEndpoint Service = iota // the load-balancing endpoint
 	OnS3                      // the volume's S3 gateway
+	OnControl                 // the control plane
 )
 
 // Always as Fault.Times makes a standing rule.

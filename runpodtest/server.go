@@ -14,11 +14,13 @@ import (
 	"time"
 )
 
-// Server is an endpoint and its network volume, in this process. Its fields are
+// Server is an endpoint, its network volume and its control plane, in this process. Its fields are
 // set by NewServer and its methods are safe for concurrent use.
 type Server struct {
 	EndpointURL string // base URL of the endpoint; the path and method are free
 	S3URL       string // base URL of the volume's S3 API, path style
+	ControlURL  string // base URL of the control plane, REST v2
+	EndpointID  string // the endpoint's name there
 	Region      string
 	Bucket      string // the network volume's id
 
@@ -39,6 +41,7 @@ type Server struct {
 	balancer *balancer
 	endpoint *endpoint
 	volume   *volume
+	control  *controlPlane
 	folder   *folder
 	tempDir  string
 	cancel   context.CancelFunc
@@ -49,7 +52,9 @@ type Server struct {
 }
 
 const (
-	endpointHost = "twin.api.runpod.test"
+	endpointID   = "twin"
+	endpointHost = endpointID + ".api.runpod.test"
+	controlHost  = "api.runpod.test"
 	s3Host       = "s3api-eu-ro-1.runpod.test"
 	region       = "EU-RO-1"
 )
@@ -65,7 +70,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		Region: region, Bucket: name(cfg.Seed, drawKeys, 1, 10),
+		Region: region, Bucket: name(cfg.Seed, drawKeys, 1, 10), EndpointID: endpointID,
 		APIKey:          "rpa_" + name(cfg.Seed, drawKeys, 2, 40),
 		AccessKeyID:     "user_" + name(cfg.Seed, drawKeys, 3, 27),
 		SecretAccessKey: "rps_" + name(cfg.Seed, drawKeys, 4, 40),
@@ -102,16 +107,18 @@ func (s *Server) openVolume() (err error) {
 	return nil
 }
 
-// listen makes the two services and lets clients in.
+// listen makes the services and lets clients in.
 func (s *Server) listen() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.balancer = newBalancer(ctx, s.cfg, s.ledger, s.VolumeDir)
 	s.endpoint = &endpoint{cfg: s.cfg, apiKey: s.APIKey, balancer: s.balancer, ledger: s.ledger, faults: s.faults}
 	s.volume = newVolume(s.cfg, s.folder, s.ledger, s.faults, map[string]string{s.AccessKeyID: s.SecretAccessKey})
+	s.control = newControlPlane(s)
 	s.endpoint.gate = newGate(newMemListener(endpointHost), nil)
+	s.control.gate = newGate(newMemListener(controlHost), nil)
 	s.volume.gate = newGate(newMemListener(s3Host), nil)
-	s.EndpointURL, s.S3URL = "http://"+endpointHost, "http://"+s3Host
+	s.EndpointURL, s.S3URL, s.ControlURL = "http://"+endpointHost, "http://"+s3Host, "http://"+controlHost
 	s.DialContext = s.dialMemory
 	if s.cfg.Loopback {
 		if err := s.listenLoopback(); err != nil {
@@ -120,6 +127,9 @@ func (s *Server) listen() error {
 	}
 	s.serve(ctx, s.endpoint.gate, s.endpoint)
 	s.serve(ctx, s.volume.gate, s.volume)
+	s.control.endpointURL = s.EndpointURL
+	s.ControlURL += "/v2"
+	s.serve(ctx, s.control.gate, s.control)
 	return nil
 }
 
@@ -130,7 +140,7 @@ func (s *Server) listenLoopback() error {
 		on   Service
 		gate **gate
 		url  *string
-	}{{OnEndpoint, &s.endpoint.gate, &s.EndpointURL}, {OnS3, &s.volume.gate, &s.S3URL}} {
+	}{{OnEndpoint, &s.endpoint.gate, &s.EndpointURL}, {OnS3, &s.volume.gate, &s.S3URL}, {OnControl, &s.control.gate, &s.ControlURL}} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return fieldError("Loopback", "%v", err)
@@ -155,8 +165,10 @@ func (s *Server) dialMemory(ctx context.Context, network, addr string) (net.Conn
 	case endpointHost:
 	case s3Host:
 		on, g = OnS3, s.volume.gate
+	case controlHost:
+		on, g = OnControl, s.control.gate
 	default:
-		return nil, &net.DNSError{Err: "this in-memory network has only " + endpointHost + " and " + s3Host, Name: host, IsNotFound: true}
+		return nil, &net.DNSError{Err: "this in-memory network has only " + endpointHost + ", " + s3Host + " and " + controlHost, Name: host, IsNotFound: true}
 	}
 	l := g.Listener.(*memListener)
 	act := s.faults.forConnection(on)
@@ -213,8 +225,10 @@ func (s *Server) shutDown() error {
 		}
 		s.endpoint.gate.closeAll()
 		s.volume.gate.closeAll()
+		s.control.gate.closeAll()
 		s.endpoint.gate.Close()
 		s.volume.gate.Close()
+		s.control.gate.Close()
 		s.tasks.Wait()
 		s.balancer.close()
 	}

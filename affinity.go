@@ -1,0 +1,199 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Session sends requests to the worker that answered its first one, as chats do
+// that want their cache, and sockets that want their state. It is safe for
+// concurrent use. How it insists is an option of [Client.Session]; the header
+// it works by is X-Runpod-Worker-Id (Runpod docs, worker affinity).
+//
+//	session            worker busy                    worker gone
+//	-----------------  -----------------------------  -----------------------------
+//	soft, the default  another answers; the session   another answers; the session
+//	                   goes on with that one          goes on with that one
+//	Strict             waits for it, 5 min a time     ErrWorkerGone
+//	StrictResume       waits for it, 5 min a time     it is started again;
+//	                                                  else ErrWorkerGone
+//	either, with       after 5 min any other; the     any other; the session
+//	OrAnyWorker        session goes on with that one  goes on with that one
+type Session struct {
+	c     *Client
+	mode  string // what stands before the worker's id in the header
+	other bool   // a strict one may go to another worker
+	over  context.Context
+	end   context.CancelFunc
+
+	mu     sync.Mutex
+	worker string
+}
+
+// SessionOption says how a Session insists on its worker.
+type SessionOption func(*Session)
+
+// Strict has a session wait for its worker and fail when that is gone.
+func Strict() SessionOption { return func(s *Session) { s.mode = "strict " } }
+
+// StrictResume is [Strict], but a worker that was scaled down is started again,
+// for as long as the service can.
+func StrictResume() SessionOption { return func(s *Session) { s.mode = "strict-resume " } }
+
+// OrAnyWorker has a strict session go on with another worker, without what the
+// old one knew, where it would fail. For single requests there is [AnyWorker].
+func OrAnyWorker() SessionOption { return func(s *Session) { s.other = true } }
+
+// Session begins a session. Nothing is sent, and no worker is bound before a
+// request was answered with success: by its worker id, which 101 answers have
+// too. End it when done.
+func (c *Client) Session(opts ...SessionOption) *Session {
+	s := &Session{c: c}
+	s.over, s.end = context.WithCancel(context.Background())
+	for _, opt := range opts {
+		opt(s)
+	}
+	return s
+}
+
+// WorkerID is the session's worker; "" before the first answer.
+func (s *Session) WorkerID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.worker
+}
+
+// End releases the worker, and ends [Session.KeepAlive]. Requests in flight go
+// on, new ones are refused. Ending again does nothing.
+func (s *Session) End() {
+	s.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worker = ""
+}
+
+// Call is [Client.Call] in the session.
+func (s *Session) Call(ctx context.Context, method, path string, in, out any, opts ...CallOption) (*Response, error) {
+	if s.over.Err() != nil {
+		return nil, s.refuse(operationName(method, path))
+	}
+	return s.c.Call(ctx, method, path, in, out, append(opts[:len(opts):len(opts)], inSession(s))...)
+}
+
+// Do is [Client.Do] in the session. That the worker is gone is an answer of 404
+// here.
+func (s *Session) Do(req *http.Request) (*http.Response, error) { return s.send(req, s.c.Do) }
+
+// Transport is [Client.Transport] in the session: for other people's clients
+// and for WebSockets. That the worker is gone is an answer of 404 here.
+func (s *Session) Transport() http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		return s.send(req, s.c.Transport().RoundTrip)
+	})
+}
+
+// HTTPClient is [Client.HTTPClient] in the session.
+func (s *Session) HTTPClient() *http.Client { return &http.Client{Transport: s.Transport()} }
+
+func (s *Session) send(req *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	ctx := req.Context()
+	if s.over.Err() != nil {
+		closeBody(req)
+		return nil, s.refuse(req.Method + " " + req.URL.Path)
+	}
+	opts, _ := ctx.Value(callOptionsKey{}).([]CallOption)
+	resp, err := do(req.WithContext(WithCallOptions(ctx, append(opts[:len(opts):len(opts)], inSession(s))...)))
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+func (s *Session) refuse(op string) error { return refuse(op, "session", "it has ended") }
+
+// defaultKeepAlive is below the shorter of the documented defaults for the idle
+// timeout, 5 s (Runpod docs).
+const defaultKeepAlive = 3 * time.Second
+
+// KeepAlive keeps the session's worker from being scaled down while a WebSocket
+// is open, which may not count as activity (reported by users): it asks just
+// this worker for path, with GET, again and again, until ctx ends, whose error
+// it then returns, the session ends (nil), or the worker is gone
+// ([ErrWorkerGone]). It blocks: run it beside the socket. every is the time
+// between two requests, 0 for 3 s; it must be below the endpoint's idle timeout.
+// The path should cost the worker nothing, such as /ping. Other failures are
+// logged and left to the next request. While the session has no worker nothing
+// is sent: where the socket's 101 does not name one, make a call first.
+func (s *Session) KeepAlive(ctx context.Context, path string, every time.Duration) error {
+	if every <= 0 {
+		every = defaultKeepAlive
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.over, func() { cancel(nil) })()
+	for {
+		if err := sleep(ctx, every); err != nil {
+			if s.over.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if err := s.ping(ctx, path, every); err != nil {
+			return err
+		}
+	}
+}
+
+// ping asks the worker once. It waits no longer than until the next one is due.
+func (s *Session) ping(ctx context.Context, path string, every time.Duration) error {
+	worker := s.WorkerID()
+	if worker == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, every)
+	defer cancel()
+	_, err := s.c.Call(ctx, http.MethodGet, path, nil, nil, func(o *callOptions) { o.pin = "strict " + worker })
+	e, _ := errors.AsType[*Error](err)
+	switch {
+	case e == nil:
+		return nil
+	case e.Field != "", errors.Is(err, ErrClosed), errors.Is(err, ErrWorkerGone) && s.WorkerID() == worker:
+		return err
+	}
+	return nil
+}
+
+// inSession is the option of a session's requests.
+func inSession(s *Session) CallOption { return func(o *callOptions) { o.session = s } }
+
+// pin binds a call to its session's worker, or to the one that its options name.
+func (c *call) pin(req *http.Request, o *callOptions) {
+	pin := o.pin
+	if s := o.session; s != nil {
+		c.session = s
+		if c.pinned = s.WorkerID(); c.pinned != "" {
+			pin = s.mode + c.pinned
+		}
+	}
+	if pin != "" {
+		if req.Header = req.Header.Clone(); req.Header == nil {
+			req.Header = make(http.Header, 1)
+		}
+		req.Header[workerIDHeader] = []string{pin}
+	}
+	anyWorker := o.anyWorker || o.session != nil && o.session.other
+	c.droppable = anyWorker && req.Header.Get(workerIDHeader) != ""
+}
+
+// answered moves the session on to the worker that answered, unless another
+// call has moved it on from the one that this call was pinned to.
+func (s *Session) answered(pinned, worker string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.worker == pinned && worker != "" && s.over.Err() == nil {
+		s.worker = worker
+	}
+}

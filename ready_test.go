@@ -1,0 +1,131 @@
+package runpod_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	runpod "github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/control"
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+// steered is a client with its endpoint's control plane.
+func steered(t testing.TB, srv *runpodtest.Server, opts ...runpod.Option) *runpod.Client {
+	t.Helper()
+	plane, err := control.New(control.WithAPIKey(srv.APIKey), control.WithURL(srv.ControlURL),
+		control.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := runpod.New(append([]runpod.Option{
+		runpod.WithAPIKey(srv.APIKey), runpod.WithEndpoint(srv.EndpointURL), runpod.WithControl(plane.For(srv.EndpointID)),
+		runpod.WithS3Endpoint(srv.S3URL, srv.Region, srv.Bucket), runpod.WithS3Credentials(srv.AccessKeyID, srv.SecretAccessKey),
+		runpod.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); plane.Close() })
+	return c
+}
+
+func twin(t testing.TB, cfg runpodtest.Config) *runpodtest.Server {
+	t.Helper()
+	srv, err := runpodtest.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	return srv
+}
+
+func TestReadySaysWhatIsKnown(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  runpodtest.Config
+		kind error
+		says string
+		up   int
+	}{
+		{"warm", runpodtest.Config{MinWorkers: 2}, nil, "", 2},
+		{"scaled to zero", runpodtest.Config{}, nil, "", 0},
+		{"no workers allowed", runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}, runpod.ErrNoWorkers, "maximum is 0", 0},
+		{"queue", runpodtest.Config{QueueBased: true}, runpod.ErrBadRequest, "not a load-balancing endpoint", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := twin(t, tt.cfg)
+				c := steered(t, srv)
+				r, err := c.Ready(t.Context())
+				if !errors.Is(err, tt.kind) || (err != nil) != (tt.kind != nil) || err != nil && !strings.Contains(err.Error(), tt.says) {
+					t.Errorf("got %v, want %v", err, tt.kind)
+				}
+				if !r.Listed || r.Up() != tt.up || r.EndpointID != srv.EndpointID {
+					t.Errorf("got %+v", r)
+				}
+				if st := srv.Stats(); st.Requests != 0 || st.WorkersStarted != tt.up {
+					t.Errorf("it woke the endpoint: %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// Any number of health checks make one request in 5 s, and one that is
+// impatient spoils nothing for the others.
+func TestReadyIsCheap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := twin(t, runpodtest.Config{MinWorkers: 1})
+		c := steered(t, srv)
+		check := func(want int) {
+			t.Helper()
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					if _, err := c.Ready(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := srv.Stats().ControlRequests; n != want {
+				t.Errorf("%d requests, want %d", n, want)
+			}
+		}
+		check(2)
+		time.Sleep(4 * time.Second)
+		check(2)
+		time.Sleep(time.Second)
+		check(4)
+		c.Close()
+		if _, err := c.Ready(t.Context()); !errors.Is(err, runpod.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+func TestReadyWithoutControlPlane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := twin(t, runpodtest.Config{MinWorkers: 1, ServiceTime: runpodtest.Fixed(time.Second)})
+		c, err := runpod.New(runpod.WithAPIKey(srv.APIKey), runpod.WithEndpoint(srv.EndpointURL),
+			runpod.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if r, err := c.Ready(t.Context()); err != nil || r.Listed || !r.LastAnswer.IsZero() {
+			t.Errorf("got %+v, %v", r, err)
+		}
+		if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.Ready(t.Context()); err != nil || !r.LastAnswer.Equal(time.Now()) {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	})
+}

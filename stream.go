@@ -1,0 +1,207 @@
+package runpod
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxEvent is the most that one event may have. No answer of the service is
+// larger (Runpod docs: 30 MB).
+const maxEvent = maxBody
+
+// Event is one server-sent event (WHATWG HTML, section 9.2).
+type Event struct {
+	Type  string        // "message" where the stream names none
+	Data  string        // its lines, joined by line feeds
+	ID    string        // the last one that the stream gave, "" for none
+	Retry time.Duration // what the stream last asked reconnections to wait; 0 for nothing
+}
+
+// Events reads an answer's server-sent events as they arrive, one at a time: a
+// slow loop slows the stream down and fills no memory. The answer may come from
+// [Client.Do], from a client on [Client.Transport], or from elsewhere. Its body
+// is closed when the loop ends, however it ends, and can be ranged over once.
+//
+// The last round has the error, if there is one, and no event: an *Error where
+// the answer is no event stream, where it breaks off, and where an event has
+// over 30 MB. A stream that ends within an event is [io.ErrUnexpectedEOF] too,
+// not a clean end: its last event is incomplete and not given. Nothing is sent
+// again, since events were handed over: ask anew, with Event.ID where the
+// worker knows what to do with it.
+func Events(resp *http.Response) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusNoContent {
+			return
+		}
+		if err := checkEventStream(resp); err != nil {
+			yield(Event{}, err)
+			return
+		}
+		s := &eventStream{r: bufio.NewReader(resp.Body)}
+		for {
+			event, err := s.next()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(Event{}, streamBroke(resp, s.count, err))
+				return
+			}
+			if !yield(event, nil) {
+				return
+			}
+		}
+	}
+}
+
+// checkEventStream refuses answers that are something else: most often an
+// error in JSON.
+func checkEventStream(resp *http.Response) error {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode/100 == 2 && kind == "text/event-stream" {
+		return nil
+	}
+	head, _ := io.ReadAll(io.LimitReader(resp.Body, peekLimit))
+	e := responseError(resp)
+	e.Body = head
+	if body, ok := resp.Body.(*attemptBody); ok {
+		e.Body = redacted(head, body.a.c.ep.secrets)
+	}
+	e.Err = fmt.Errorf("not a stream of events: content type %q", kind)
+	return e
+}
+
+// streamBroke is the error of a stream that ended early.
+func streamBroke(resp *http.Response, count int, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok { // the Client's own body has said so
+		return e
+	}
+	e := responseError(resp)
+	e.MayHaveRun = true
+	e.Err = fmt.Errorf("the stream broke off after %s: %w", plural(count, "event"), err)
+	return e
+}
+
+func responseError(resp *http.Response) *Error {
+	e := &Error{Op: "read events", Status: resp.StatusCode, WorkerID: resp.Header.Get(workerIDHeader)}
+	if req := resp.Request; req != nil && req.URL != nil {
+		e.Op = operationName(req.Method, req.URL.Path)
+	}
+	return e
+}
+
+// eventStream reads events from a stream of bytes. Lines end with CR LF, LF or
+// CR; a line that ends with CR is there at once, not when the next byte is.
+type eventStream struct {
+	r       *bufio.Reader
+	line    []byte // the current one, its memory reused
+	afterCR bool   // a line feed that comes next belongs to the line before
+	lines   int
+	count   int // events given
+
+	event Event
+	data  []byte
+	open  bool // an event has begun: it has fields, and no empty line yet
+}
+
+var errEventTooLarge = errors.New("an event has over 30 MB")
+
+// next reads up to the end of the next event. At the stream's own end the error
+// is io.EOF.
+func (s *eventStream) next() (Event, error) {
+	for {
+		if err := s.readLine(); err != nil {
+			if err == io.EOF && (s.open || len(s.line) > 0) {
+				err = io.ErrUnexpectedEOF
+			}
+			return Event{}, err
+		}
+		if len(s.line) > 0 {
+			s.field()
+			continue
+		}
+		if event, ok := s.dispatch(); ok {
+			s.count++
+			return event, nil
+		}
+	}
+}
+
+// readLine reads a line, without its end.
+func (s *eventStream) readLine() error {
+	s.line = s.line[:0]
+	for {
+		if _, err := s.r.Peek(1); err != nil {
+			return err
+		}
+		buf, _ := s.r.Peek(s.r.Buffered())
+		if s.afterCR && buf[0] == '\n' {
+			s.r.Discard(1)
+			buf = buf[1:]
+		}
+		s.afterCR = false
+		end := bytes.IndexAny(buf, "\r\n")
+		if end < 0 {
+			end = len(buf)
+		}
+		if len(s.line)+len(s.data)+end > maxEvent {
+			return errEventTooLarge
+		}
+		s.line = append(s.line, buf[:end]...)
+		if end < len(buf) {
+			s.afterCR = buf[end] == '\r'
+			s.r.Discard(end + 1)
+			break
+		}
+		s.r.Discard(end)
+	}
+	if s.lines++; s.lines == 1 {
+		s.line = bytes.TrimPrefix(s.line, []byte("\ufeff"))
+	}
+	return nil
+}
+
+// field takes a line in. Unknown fields and comments mean nothing.
+func (s *eventStream) field() {
+	name, value, _ := bytes.Cut(s.line, []byte(":"))
+	value = bytes.TrimPrefix(value, []byte(" "))
+	s.open = s.open || len(name) > 0
+	switch string(name) {
+	case "data":
+		s.data = append(append(s.data, value...), '\n')
+	case "event":
+		s.event.Type = string(value)
+	case "id":
+		if !bytes.Contains(value, []byte{0}) {
+			s.event.ID = string(value)
+		}
+	case "retry":
+		digits := strings.Trim(string(value), "0123456789") == ""
+		if ms, err := strconv.ParseInt(string(value), 10, 32); err == nil && digits {
+			s.event.Retry = time.Duration(ms) * time.Millisecond
+		}
+	}
+}
+
+// dispatch ends an event at an empty line. One without data is none.
+func (s *eventStream) dispatch() (Event, bool) {
+	event, whole := s.event, len(s.data) > 0
+	if whole {
+		event.Data = string(s.data[:len(s.data)-1])
+	}
+	if event.Type == "" {
+		event.Type = "message"
+	}
+	s.event.Type, s.data, s.open = "", s.data[:0], false
+	return event, whole
+}

@@ -1,0 +1,203 @@
+package runpod
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// Transport gives HTTP clients that others wrote the resilience of
+// [Client.Do]: put it into an [http.Client], and that into openai-go, a
+// generated client, a WebSocket library. It is an ordinary [http.RoundTripper],
+// safe for concurrent use, and works until the Client is closed.
+//
+// Requests to the endpoint's own host get the Client's key in place of whatever
+// Authorization the other client has put there (Do keeps a caller's own). They
+// take their place in flight, are retried by the table of the package
+// documentation, and are logged and observed; options come with the request's
+// context, see [WithCallOptions]. Every final HTTP status is an answer, handed
+// over when its headers are there, so that streams flow as they come; a stream
+// that breaks off is an error of its Read. A 101 is passed on untouched.
+//
+// Requests elsewhere, after a redirect for instance, are sent once and as they
+// are, but for headers that have the Client's key in them: these are left out.
+//
+// A body that GetBody opens anew is sent as often as it takes, and so is one of
+// known length, which is read into memory (at most 30 MB). Any other body is
+// sent once, as it comes, so that streams in both directions work: where a
+// retry would need it again there is none, and the error or, where there is an
+// answer, the log says so.
+//
+// Waiting for a cold endpoint takes minutes: give the other client no timeout
+// of its own ([http.Client.Timeout] is one for the whole exchange, streams
+// included), a context where one is wanted, and switch its retries off.
+func (c *Client) Transport() http.RoundTripper { return &transport{c} }
+
+// HTTPClient gives an HTTP client on [Client.Transport], without a timeout. Its
+// paths may do without a host: Get("/health") asks the endpoint. It is the
+// caller's to change.
+func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: c.Transport()} }
+
+type transport struct{ c *Client }
+
+// RoundTrip sends one request; see [Client.Transport].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if u := req.URL; u != nil && u.Host != "" && t.c.ep.base != nil && !sameOrigin(u, t.c.ep.base) {
+		return t.c.passOn(req)
+	}
+	return t.c.send(req, true)
+}
+
+// passOn sends a request to a host that is none of ours.
+func (c *Client) passOn(req *http.Request) (*http.Response, error) {
+	if !c.life.enter() {
+		closeBody(req)
+		return nil, &Error{Op: req.Method + " " + req.URL.Host, Kind: ErrClosed}
+	}
+	defer c.life.leave()
+	out := req
+	if name := c.keyed(req.Header); name != "" {
+		out = req.WithContext(req.Context())
+		out.Header = req.Header.Clone()
+		for ; name != ""; name = c.keyed(out.Header) {
+			delete(out.Header, name)
+		}
+	}
+	resp, err := c.ep.transport.RoundTrip(out)
+	if err == nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+// keyed is the name of a header with the Client's key in it; "" for none.
+func (c *Client) keyed(h http.Header) string {
+	for name, values := range h {
+		for _, v := range values {
+			if c.config.apiKey != "" && strings.Contains(v, c.config.apiKey) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// sameOrigin reports whether two URLs are of one scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && (a.Host == b.Host || strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b))
+}
+
+func portOf(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+		return port
+	case u.Scheme == "http":
+		return "80"
+	}
+	return "443"
+}
+
+// onceBody is a body that there is no second one of. Attempts that end before
+// they have read any of it leave it to the next.
+type onceBody struct {
+	source io.ReadCloser
+	mu     sync.Mutex
+	holder *heldBody // the attempt that may read; nil: none
+	spent  bool      // something was read, or tried to be
+	shut   bool      // the holder needs it no more
+	last   bool      // no attempt will follow the holder's
+}
+
+// heldBody is an attempt's hold on a onceBody.
+type heldBody struct{ b *onceBody }
+
+var errBodyMoved = errors.New("the attempt that this body was for is over")
+
+// take gives the body to the next attempt.
+func (b *onceBody) take() io.ReadCloser {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holder, b.shut = &heldBody{b}, false
+	return b.holder
+}
+
+// again reports whether the body can be had once more, and takes it from the
+// attempt that had it, whose connection may not have noticed its end yet.
+func (b *onceBody) again() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.spent {
+		b.holder = nil
+	}
+	return !b.spent
+}
+
+// finish says that no attempt follows. The holder closes the body when it is
+// done with it: an answer may come while the body is still being sent.
+func (b *onceBody) finish() {
+	b.mu.Lock()
+	b.last = true
+	unheld := b.holder == nil || b.shut && !b.spent
+	b.mu.Unlock()
+	if unheld {
+		b.source.Close()
+	}
+}
+
+func (h *heldBody) Read(p []byte) (int, error) {
+	b := h.b
+	b.mu.Lock()
+	if b.holder != h {
+		b.mu.Unlock()
+		return 0, errBodyMoved
+	}
+	b.spent = true
+	b.mu.Unlock()
+	return b.source.Read(p)
+}
+
+// Close closes a body that was read from; one that was not may be wanted again.
+func (h *heldBody) Close() error {
+	b := h.b
+	b.mu.Lock()
+	over := b.holder == h && (b.spent || b.last)
+	b.shut = b.shut || b.holder == h
+	b.mu.Unlock()
+	if over {
+		return b.source.Close()
+	}
+	return nil
+}
+
+// replays reports whether the call's body can be sent once more.
+func (c *call) replays() bool { return c.single == nil || c.single.again() }
+
+// forWantOfBody turns the decision to retry into one to give up.
+func (d *decision) forWantOfBody() {
+	d.verdict, d.bodyGone = GiveUp, true
+	d.reason += "; it would be sent again, but its body can be read only once: set Request.GetBody, or ContentLength"
+}
+
+// delivered logs an answer that would not have been the last, had there been
+// another body.
+func (c *call) delivered() {
+	if c.last.bodyGone {
+		c.log(slog.LevelWarn, "gave up", nil)
+	}
+}
+
+// cancelled reports whether a request was ended by the channel that contexts
+// have replaced; http.Client still uses it for its Timeout.
+func cancelled(req *http.Request) bool {
+	select {
+	case <-req.Cancel: //lint:ignore SA1019 other people's requests may have one
+		return true
+	default:
+		return false
+	}
+}
