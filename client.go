@@ -16,6 +16,7 @@ type Client struct {
 	life   *lifetime
 	volume *volume
 	ep     *endpoint
+	jobs   *jobs
 
 	readiness *readiness
 }
@@ -29,7 +30,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), readiness: newReadiness()}, nil
+	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), jobs: newJobs(cfg), readiness: newReadiness()}, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -117,11 +118,17 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.ep.newRequest(method, path, data)
+	return c.ask(ctx, c.ep, method, path, data, out, opts)
+}
+
+// ask sends a request with a JSON body, or none, to an endpoint or to its job
+// API, and takes the answer.
+func (c *Client) ask(ctx context.Context, ep *endpoint, method, path string, data []byte, out any, opts []CallOption) (*Response, error) {
+	req, err := ep.newRequest(method, path, data)
 	if err != nil {
 		return nil, err
 	}
-	call, err := c.ep.begin(ctx, c.life, method, path)
+	call, err := ep.begin(ctx, c.life, method, path)
 	if err != nil {
 		return nil, err
 	}
@@ -202,9 +209,11 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()
+	c.jobs.ep.abort()
 	c.life.waiting.Wait()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
+	c.jobs.ep.close()
 	return nil
 }
 
