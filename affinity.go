@@ -114,22 +114,19 @@ func (s *Session) send(req *http.Request, do func(*http.Request) (*http.Response
 
 func (s *Session) refuse(op string) error { return refuse(op, "session", "it has ended") }
 
-// defaultKeepAlive is below the shorter of the documented defaults for the idle
-// timeout, 5 s (Runpod docs).
-const defaultKeepAlive = 3 * time.Second
-
 // KeepAlive keeps the session's worker from being scaled down while a WebSocket
 // is open, which may not count as activity (reported by users): it asks just
 // this worker for path, with GET, again and again, until ctx ends, whose error
 // it then returns, the session ends (nil), or the worker is gone
 // ([ErrWorkerGone]). It blocks: run it beside the socket. every is the time
-// between two requests, 0 for 3 s; it must be below the endpoint's idle timeout.
+// between two requests, 0 for 3/5 of [RetryPolicy.IdleTimeout], 3 s by default;
+// it must be below the endpoint's idle timeout.
 // The path should cost the worker nothing, such as /ping. Other failures are
 // logged and left to the next request. While the session has no worker nothing
 // is sent: where the socket's 101 does not name one, make a call first.
 func (s *Session) KeepAlive(ctx context.Context, path string, every time.Duration) error {
 	if every <= 0 {
-		every = defaultKeepAlive
+		every = s.c.config.policy.IdleTimeout * 3 / 5
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -100,9 +100,9 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 	}
 	if body != nil {
 		out.Body, out.GetBody = body, a.c.body
-		if !a.c.idempotent && (out.Header["Idempotency-Key"] != nil || out.Header["X-Idempotency-Key"] != nil) {
-			out.GetBody = nil // net/http takes the header for leave to send twice, and tells nobody
-		}
+	}
+	if !a.c.idempotent {
+		sendOnce(out)
 	}
 	if a.c.unpinned {
 		out.Header = out.Header.Clone()

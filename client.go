@@ -16,6 +16,7 @@ type Client struct {
 	life   *lifetime
 	volume *volume
 	ep     *endpoint
+	jobs   *jobs
 
 	readiness *readiness
 	holds     *holds
@@ -30,7 +31,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
+	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), jobs: newJobs(cfg)}
 	c.readiness, c.holds = newReadiness(), newHolds(cfg, c.volume)
 	return c, nil
 }
@@ -120,11 +121,17 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.ep.newRequest(method, path, data)
+	return c.ask(ctx, c.ep, method, path, data, out, opts)
+}
+
+// ask sends a request with a JSON body, or none, to an endpoint or to its job
+// API, and takes the answer.
+func (c *Client) ask(ctx context.Context, ep *endpoint, method, path string, data []byte, out any, opts []CallOption) (*Response, error) {
+	req, err := ep.newRequest(method, path, data)
 	if err != nil {
 		return nil, err
 	}
-	call, err := c.ep.begin(ctx, c.life, method, path)
+	call, err := ep.begin(ctx, c.life, method, path)
 	if err != nil {
 		return nil, err
 	}
@@ -207,10 +214,12 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()
+	c.jobs.ep.abort()
 	c.life.waiting.Wait()
 	err := c.holds.close()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
+	c.jobs.ep.close()
 	return err
 }
 

@@ -36,6 +36,7 @@ type Option func(*config) error
 type config struct {
 	apiKey      string
 	endpoint    *url.URL
+	jobsURL     *url.URL
 	s3          s3Config
 	s3Conns     int
 	maxInFlight int

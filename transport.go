@@ -191,6 +191,27 @@ func (c *call) delivered() {
 	}
 }
 
+// sendOnce keeps net/http from sending a request again by itself, which it does
+// where a kept connection breaks and the method or a header says that it may,
+// and tells nobody.
+func sendOnce(out *http.Request) {
+	switch {
+	case out.Header["Idempotency-Key"] != nil, out.Header["X-Idempotency-Key"] != nil:
+		out.GetBody = nil
+	case !isIdempotent(out.Method):
+	case out.Body == nil:
+		out.Body = emptyBody{}
+	default:
+		out.GetBody = nil
+	}
+}
+
+// emptyBody is a body that has nothing, and is not one that can be had again.
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }
+
 // cancelled reports whether a request was ended by the channel that contexts
 // have replaced; http.Client still uses it for its Timeout.
 func cancelled(req *http.Request) bool {

@@ -156,6 +156,11 @@ type Config struct {
 	// program that answers 200 with a JSON description of the request.
 	Handler func(Worker) http.Handler
 
+	// JobHandler is the program for jobs of the queue API, which any worker runs.
+	// What it returns is the job's output, as JSON; an error is a failed job, a
+	// panic the worker's crash. Nil means a program that gives the input back.
+	JobHandler func(ctx context.Context, job Job) (output any, err error)
+
 	// ControlPerMinute is how many requests a minute the control plane takes
 	// before it answers 429. Default 60 (Runpod docs); an hour's worth is 20 times
 	// that (inferred).
@@ -215,11 +220,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ColdStart.isZero() {
 		c.ColdStart = Range(40*time.Second, 90*time.Second)
 	}
-	if c.ServiceTime.isZero() && c.Handler == nil {
+	if c.ServiceTime.isZero() && c.Handler == nil && c.JobHandler == nil {
 		c.ServiceTime = Range(10*time.Second, 15*time.Second)
 	}
 	if c.Handler == nil {
 		c.Handler = echo
+	}
+	if c.JobHandler == nil {
+		c.JobHandler = echoJob
 	}
 	return c, nil
 }

@@ -115,6 +115,8 @@ const (
 	drawName
 	drawKeys
 	drawLot
+	drawJob
+	drawBatch
 )
 
 // draw returns the random source for one purpose and one number.

@@ -44,7 +44,12 @@
 // deleted object's place may inherit its ETag where the file system reuses
 // inodes.
 //
-// Not served yet: the job API, and of the control plane all but the endpoint, its
-// worker bounds and scaling, and the list of its workers. The package shares no type
-// with package runpod, so that a mistake cannot pass on both sides.
+// The job API (Server.JobsURL, Config.JobHandler) runs its jobs on the same
+// workers, beside the endpoint's requests: on the service an endpoint has one or
+// the other. Batches too, which have workers of their own there. Webhooks and a
+// job's low priority are noted and nothing comes of them.
+//
+// Not served yet: of the control plane all but the endpoint, its worker bounds and
+// scaling, and the list of its workers. The package shares no type with package
+// runpod, so that a mistake cannot pass on both sides.
 package runpodtest

@@ -14,6 +14,7 @@ const (
 	OnEndpoint Service = iota // the load-balancing endpoint
 	OnS3                      // the volume's S3 gateway
 	OnControl                 // the control plane
+	OnJobs                    // the job API; its connections are the endpoint's
 )
 
 // Always as Fault.Times makes a standing rule.

@@ -20,6 +20,7 @@ type Server struct {
 	EndpointURL string // base URL of the endpoint; the path and method are free
 	S3URL       string // base URL of the volume's S3 API, path style
 	ControlURL  string // base URL of the control plane, REST v2
+	JobsURL     string // base URL of the job API, the endpoint's id included
 	EndpointID  string // the endpoint's name there
 	Region      string
 	Bucket      string // the network volume's id
@@ -42,6 +43,7 @@ type Server struct {
 	endpoint *endpoint
 	volume   *volume
 	control  *controlPlane
+	jobs     *jobAPI
 	folder   *folder
 	tempDir  string
 	cancel   context.CancelFunc
@@ -125,7 +127,9 @@ func (s *Server) listen() error {
 			return err
 		}
 	}
-	s.serve(ctx, s.endpoint.gate, s.endpoint)
+	s.jobs = newJobAPI(s)
+	s.JobsURL = s.EndpointURL + strings.TrimSuffix(s.jobs.prefix(), "/")
+	s.serve(ctx, s.endpoint.gate, s.jobs.before(s.endpoint))
 	s.serve(ctx, s.volume.gate, s.volume)
 	s.control.endpointURL = s.EndpointURL
 	s.ControlURL += "/v2"

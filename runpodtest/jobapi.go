@@ -1,0 +1,330 @@
+package runpodtest
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// jobAPI is the job API's HTTP side (Runpod docs, operation reference and batch
+// jobs), below /v2/{endpoint id}.
+type jobAPI struct {
+	cfg        *Config
+	apiKey     string
+	queue      *queue
+	faults     *faultList
+	limits     *jobLimits
+	mux        *http.ServeMux
+	balancer   *balancer
+	endpointID string
+}
+
+func newJobAPI(s *Server) *jobAPI {
+	a := &jobAPI{
+		cfg: s.cfg, apiKey: s.APIKey, queue: newQueue(s.cfg, s.balancer, s.ledger), faults: s.faults,
+		limits: newJobLimits(s.cfg), mux: http.NewServeMux(), balancer: s.balancer, endpointID: s.EndpointID,
+	}
+	base := a.prefix()
+	a.mux.HandleFunc("POST "+base+"run", a.run)
+	a.mux.HandleFunc("POST "+base+"runsync", a.runSync)
+	a.mux.HandleFunc(base+"status/{job}", a.status) // GET in the docs; the Go SDK sends POST
+	a.mux.HandleFunc(base+"status-sync/{job}", a.statusSync)
+	a.mux.HandleFunc(base+"stream/{job}", a.stream)
+	a.mux.HandleFunc("POST "+base+"cancel/{job}", a.cancel)
+	a.mux.HandleFunc("POST "+base+"retry/{job}", a.retry)
+	a.mux.HandleFunc("POST "+base+"purge-queue", a.purge)
+	a.mux.HandleFunc("GET "+base+"health", a.health)
+	a.routeBatches(base)
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { writeError(w, http.StatusNotFound, "not found") })
+	return a
+}
+
+// prefix is the path that all of the API is below.
+func (a *jobAPI) prefix() string { return "/v2/" + a.endpointID + "/" }
+
+// before sends the job API's requests to it, and all others to the endpoint.
+func (a *jobAPI) before(endpoint http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, a.prefix()) {
+			a.ServeHTTP(w, r)
+			return
+		}
+		endpoint.ServeHTTP(w, r)
+	})
+}
+
+// ServeHTTP takes a request past the faults, the key and the rate limits.
+func (a *jobAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn := connOf(r.Context())
+	act := a.faults.forRequest(OnJobs, r, r.URL.Path)
+	w = act.shape(w, r.Context(), conn, a.cfg.Speed)
+	if !sleep(r.Context(), a.cfg.real(act.delay)) {
+		return
+	}
+	switch act.at {
+	case atArrival, atWorker:
+		act.perform(w, conn)
+	case atRead:
+		io.Copy(io.Discard, r.Body)
+		abort(conn)
+	case afterWork:
+		a.answer(discard{http.Header{}}, r)
+		act.perform(w, conn)
+	default:
+		a.answer(w, r)
+	}
+}
+
+func (a *jobAPI) answer(w http.ResponseWriter, r *http.Request) {
+	// The docs' examples send the key bare, the SDKs as a bearer token.
+	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	op, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, a.prefix()), "/")
+	leave, wait := a.limits.enter(op, time.Now())
+	switch {
+	case token != a.apiKey:
+		writeError(w, http.StatusUnauthorized, "unauthorized")
+	case wait > 0:
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		writeError(w, http.StatusTooManyRequests, "rate limit exceeded")
+	default:
+		a.mux.ServeHTTP(w, r)
+	}
+	if leave != nil {
+		leave()
+	}
+}
+
+// decode reads a request's JSON body of at most limit bytes, and answers if it
+// cannot.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
+	err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, limit)).Decode(v)
+	if err == nil {
+		return true
+	}
+	if _, ok := err.(*http.MaxBytesError); ok {
+		writeError(w, http.StatusRequestEntityTooLarge, "payload too large")
+	} else {
+		writeError(w, http.StatusBadRequest, "malformed JSON")
+	}
+	return false
+}
+
+// accept makes a job of a request, or answers why not.
+func (a *jobAPI) accept(w http.ResponseWriter, r *http.Request, limit int64, sync bool) *job {
+	var s submission
+	if !decode(w, r, limit, &s) {
+		return nil
+	}
+	p, err := s.check()
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error())
+		return nil
+	}
+	a.queue.mu.Lock()
+	defer a.queue.mu.Unlock()
+	return a.queue.submit(s, p, sync)
+}
+
+// The limits of bodies (Runpod docs).
+const (
+	runLimit     = 10_000_000
+	runSyncLimit = 20_000_000
+)
+
+func (a *jobAPI) run(w http.ResponseWriter, r *http.Request) {
+	if j := a.accept(w, r, runLimit, false); j != nil {
+		a.write(w, map[string]any{"id": j.ID, "status": JobInQueue})
+	}
+}
+
+func (a *jobAPI) runSync(w http.ResponseWriter, r *http.Request) {
+	if j := a.accept(w, r, runSyncLimit, true); j != nil {
+		a.hold(w, r, j)
+	}
+}
+
+// hold answers when a job has ended, or when the wait that was asked for has.
+func (a *jobAPI) hold(w http.ResponseWriter, r *http.Request, j *job) {
+	wait := defaultWait
+	if ms, err := strconv.Atoi(r.URL.Query().Get("wait")); err == nil {
+		wait = min(max(time.Duration(ms)*time.Millisecond, time.Second), 5*time.Minute)
+	}
+	a.queue.await(r.Context(), j, wait, func() bool { return j.State.final() })
+	report := j.report()
+	a.queue.mu.Unlock()
+	a.write(w, report)
+}
+
+func (a *jobAPI) status(w http.ResponseWriter, r *http.Request) {
+	a.with(w, r, func(j *job) (any, int) { return j.report(), http.StatusOK })
+}
+
+// statusSync is not in the docs; the official SDKs use it.
+func (a *jobAPI) statusSync(w http.ResponseWriter, r *http.Request) {
+	a.queue.mu.Lock()
+	j := a.queue.find(r.PathValue("job"))
+	a.queue.mu.Unlock()
+	if j == nil {
+		writeError(w, http.StatusNotFound, "job not found")
+		return
+	}
+	a.hold(w, r, j)
+}
+
+// stream gives what was emitted since it was last asked.
+func (a *jobAPI) stream(w http.ResponseWriter, r *http.Request) {
+	a.with(w, r, func(j *job) (any, int) {
+		stream := []map[string]any{}
+		for _, chunk := range j.chunks {
+			stream = append(stream, map[string]any{"output": chunk})
+		}
+		j.chunks = nil
+		answer := map[string]any{"status": j.State, "stream": stream}
+		if j.failure != "" {
+			answer["error"] = j.failure
+		}
+		return answer, http.StatusOK
+	})
+}
+
+func (a *jobAPI) cancel(w http.ResponseWriter, r *http.Request) {
+	a.with(w, r, func(j *job) (any, int) {
+		a.queue.stop(j)
+		return map[string]any{"id": j.ID, "status": j.State}, http.StatusOK
+	})
+}
+
+func (a *jobAPI) retry(w http.ResponseWriter, r *http.Request) {
+	a.with(w, r, func(j *job) (any, int) {
+		if j.State != JobFailed && j.State != JobTimedOut {
+			return map[string]string{"error": "job is not in a retriable state"}, http.StatusBadRequest
+		}
+		a.queue.again(j)
+		return map[string]any{"id": j.ID, "status": j.State}, http.StatusOK
+	})
+}
+
+func (a *jobAPI) purge(w http.ResponseWriter, r *http.Request) {
+	a.queue.mu.Lock()
+	removed := a.queue.purge()
+	a.queue.mu.Unlock()
+	a.write(w, map[string]any{"removed": removed, "status": "completed"})
+}
+
+func (a *jobAPI) health(w http.ResponseWriter, r *http.Request) {
+	a.queue.mu.Lock()
+	jobs := a.queue.tally()
+	a.queue.mu.Unlock()
+	a.write(w, map[string]any{"jobs": jobs, "workers": a.balancer.census()})
+}
+
+// with answers about the job that the path names, under the queue's lock.
+func (a *jobAPI) with(w http.ResponseWriter, r *http.Request, f func(*job) (any, int)) {
+	a.queue.mu.Lock()
+	var answer any = map[string]string{"error": "job not found"}
+	status := http.StatusNotFound
+	if j := a.queue.find(r.PathValue("job")); j != nil {
+		answer, status = f(j)
+	}
+	a.queue.mu.Unlock()
+	writeJSON(w, status, "application/json", answer)
+}
+
+func (a *jobAPI) write(w http.ResponseWriter, v any) {
+	writeJSON(w, http.StatusOK, "application/json", v)
+}
+
+// report is a job as /status shows it. The caller holds the queue's lock.
+func (j *job) report() map[string]any {
+	out := map[string]any{"id": j.ID, "status": j.State}
+	if j.Worker != "" {
+		out["workerId"] = j.Worker
+		out["delayTime"] = (j.Started - j.Queued).Milliseconds()
+	}
+	if j.Retries > 0 {
+		out["retries"] = j.Retries
+	}
+	if j.Started > 0 && j.Ended > 0 {
+		out["executionTime"] = (j.Ended - j.Started).Milliseconds()
+	}
+	if j.output != nil {
+		out["output"] = j.output
+	}
+	if j.failure != "" {
+		out["error"] = j.failure
+	}
+	return out
+}
+
+// jobLimits are the rate limits (Runpod docs): so many requests of an operation
+// in any 10 s, and so many at once.
+type jobLimits struct {
+	cfg     *Config
+	mu      sync.Mutex
+	ops     map[string]*jobLimit
+	calls   map[string]int
+	limited int
+}
+
+type jobLimit struct {
+	perWindow, atOnce int
+	recent            []time.Time // of the requests in the last window
+	now               int
+}
+
+// jobWindow is what the limits are counted over.
+const jobWindow = 10 * time.Second
+
+func newJobLimits(cfg *Config) *jobLimits {
+	return &jobLimits{cfg: cfg, calls: map[string]int{}, ops: map[string]*jobLimit{
+		"runsync": {perWindow: 2000, atOnce: 400}, "run": {perWindow: 1000, atOnce: 200},
+		"status": {perWindow: 2000, atOnce: 400}, "status-sync": {perWindow: 2000, atOnce: 400},
+		"stream": {perWindow: 2000, atOnce: 400}, "cancel": {perWindow: 100, atOnce: 20},
+		"purge-queue": {perWindow: 2},
+	}}
+}
+
+// enter counts a request, and says how long to stay away if it is one too many;
+// leave is its end.
+func (l *jobLimits) enter(op string, now time.Time) (leave func(), wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls[op]++
+	limit := l.ops[op]
+	if limit == nil {
+		return nil, 0
+	}
+	window := l.cfg.real(jobWindow)
+	for len(limit.recent) > 0 && now.Sub(limit.recent[0]) >= window {
+		limit.recent = limit.recent[1:]
+	}
+	switch {
+	case len(limit.recent) >= limit.perWindow:
+		l.limited++
+		return nil, window - now.Sub(limit.recent[0])
+	case limit.atOnce > 0 && limit.now >= limit.atOnce:
+		l.limited++
+		return nil, l.cfg.real(time.Second)
+	}
+	limit.recent = append(limit.recent, now)
+	limit.now++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		limit.now--
+	}, 0
+}
+
+func (l *jobLimits) counts() (map[string]int, int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	calls := make(map[string]int, len(l.calls))
+	for op, n := range l.calls {
+		calls[op] = n
+	}
+	return calls, l.limited
+}

@@ -1,0 +1,193 @@
+package runpodtest
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// batch is a collection of jobs (Runpod docs, batch jobs, beta). The queue's
+// lock guards it.
+type batch struct {
+	id      string
+	status  string // DRAFT, FINALIZED, CANCELLED
+	created time.Time
+	jobs    []*job
+}
+
+// The limits of batches (Runpod docs).
+const (
+	batchLimit   = 5000
+	batchesLimit = 10
+	batchBody    = 10 << 20
+)
+
+func (a *jobAPI) routeBatches(base string) {
+	a.mux.HandleFunc("POST "+base+"batch", a.createBatch)
+	a.mux.HandleFunc("POST "+base+"batch/{batch}/requests", a.growBatch)
+	a.mux.HandleFunc("POST "+base+"batch/{batch}/finalize", a.finalizeBatch)
+	a.mux.HandleFunc("POST "+base+"batch/{batch}/cancel", a.cancelBatch)
+	a.mux.HandleFunc("GET "+base+"batch/{batch}", a.showBatch)
+	a.mux.HandleFunc("GET "+base+"batch/{batch}/requests", a.listBatch)
+}
+
+// checkAll checks submissions, and answers if one is wrong.
+func checkAll(w http.ResponseWriter, all []submission) (policies []jobPolicy, ok bool) {
+	for i := range all {
+		p, err := all[i].check()
+		if err != nil {
+			writeError(w, http.StatusBadRequest, "requests["+strconv.Itoa(i)+"]: "+err.Error())
+			return nil, false
+		}
+		policies = append(policies, p)
+	}
+	return policies, true
+}
+
+// createBatch takes an array of requests, which may be empty.
+func (a *jobAPI) createBatch(w http.ResponseWriter, r *http.Request) {
+	var all []submission
+	if !decode(w, r, batchBody, &all) {
+		return
+	}
+	policies, ok := checkAll(w, all)
+	if !ok {
+		return
+	}
+	q := a.queue
+	q.mu.Lock()
+	active := 0
+	for _, b := range q.batches {
+		if !b.done() {
+			active++
+		}
+	}
+	if active >= batchesLimit || len(all) > batchLimit {
+		q.mu.Unlock()
+		writeError(w, http.StatusBadRequest, "too many batches, or requests in one")
+		return
+	}
+	b := &batch{id: "batch_" + name(a.cfg.Seed, drawBatch, len(q.batches)+1, 20), status: "DRAFT", created: time.Now()}
+	q.batches[b.id] = b
+	b.add(q, all, policies)
+	q.mu.Unlock()
+	a.write(w, map[string]any{"id": b.id, "status": "DRAFT"})
+}
+
+// add drafts jobs. The caller holds the queue's lock.
+func (b *batch) add(q *queue, all []submission, policies []jobPolicy) {
+	for i, s := range all {
+		j := q.draft(s, policies[i], false)
+		j.batch = b
+		b.jobs = append(b.jobs, j)
+	}
+}
+
+func (a *jobAPI) growBatch(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Requests []submission `json:"requests"`
+	}
+	if !decode(w, r, batchBody, &in) {
+		return
+	}
+	policies, ok := checkAll(w, in.Requests)
+	if !ok {
+		return
+	}
+	a.withBatch(w, r, func(b *batch) (any, int) {
+		if b.status != "DRAFT" || len(b.jobs)+len(in.Requests) > batchLimit {
+			return map[string]string{"error": "the batch is " + b.status + ", or full"}, http.StatusBadRequest
+		}
+		b.add(a.queue, in.Requests, policies)
+		return map[string]any{"id": b.id, "status": b.status}, http.StatusOK
+	})
+}
+
+// finalizeBatch starts the batch's jobs. On the service they have workers of
+// their own, and hours; here they share the endpoint's.
+func (a *jobAPI) finalizeBatch(w http.ResponseWriter, r *http.Request) {
+	a.withBatch(w, r, func(b *batch) (any, int) {
+		if b.status != "DRAFT" {
+			return map[string]string{"error": "the batch is " + b.status}, http.StatusBadRequest
+		}
+		b.status = "FINALIZED"
+		for _, j := range b.jobs {
+			a.queue.start(j)
+		}
+		return map[string]any{"id": b.id, "status": b.status}, http.StatusOK
+	})
+}
+
+// cancelBatch stops what waits; what is in progress ends by itself.
+func (a *jobAPI) cancelBatch(w http.ResponseWriter, r *http.Request) {
+	a.withBatch(w, r, func(b *batch) (any, int) {
+		b.status = "CANCELLED"
+		for _, j := range b.jobs {
+			if j.State == JobInQueue {
+				a.queue.stop(j)
+			}
+		}
+		return map[string]any{"id": b.id, "status": b.status}, http.StatusOK
+	})
+}
+
+func (a *jobAPI) showBatch(w http.ResponseWriter, r *http.Request) {
+	a.withBatch(w, r, func(b *batch) (any, int) {
+		completed, failed, inProgress := b.counts()
+		return map[string]any{
+			"id": b.id, "endpointId": a.endpointID, "status": b.status, "createdAt": b.created.UnixMilli(),
+			"requestTotal": len(b.jobs), "requestCompleted": completed, "requestFailed": failed, "requestInProgress": inProgress,
+		}, http.StatusOK
+	})
+}
+
+func (b *batch) counts() (completed, failed, inProgress int) {
+	for _, j := range b.jobs {
+		switch j.State {
+		case JobCompleted:
+			completed++
+		case JobFailed, JobTimedOut:
+			failed++
+		case JobInProgress:
+			inProgress++
+		}
+	}
+	return completed, failed, inProgress
+}
+
+// done reports whether nothing of the batch is to come.
+func (b *batch) done() bool {
+	completed, failed, _ := b.counts()
+	return b.status == "CANCELLED" || b.status == "FINALIZED" && completed+failed == len(b.jobs)
+}
+
+func (a *jobAPI) listBatch(w http.ResponseWriter, r *http.Request) {
+	a.withBatch(w, r, func(b *batch) (any, int) {
+		offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+		limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+		if err != nil {
+			limit = 50
+		}
+		offset = min(max(offset, 0), len(b.jobs))
+		end := min(offset+max(limit, 1), len(b.jobs))
+		requests := []map[string]any{}
+		for _, j := range b.jobs[offset:end] {
+			requests = append(requests, j.report())
+		}
+		return map[string]any{
+			"requests": requests, "total": len(b.jobs), "offset": offset, "limit": limit, "hasMore": end < len(b.jobs),
+		}, http.StatusOK
+	})
+}
+
+// withBatch answers about the batch that the path names, under the queue's lock.
+func (a *jobAPI) withBatch(w http.ResponseWriter, r *http.Request, f func(*batch) (any, int)) {
+	a.queue.mu.Lock()
+	var answer any = map[string]string{"error": "batch not found"}
+	status := http.StatusNotFound
+	if b := a.queue.batches[r.PathValue("batch")]; b != nil {
+		answer, status = f(b)
+	}
+	a.queue.mu.Unlock()
+	writeJSON(w, status, "application/json", answer)
+}
