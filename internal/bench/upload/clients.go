@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 a rival is measured whether it is deprecated or not
+
 package main
 
 import (
