@@ -37,9 +37,9 @@ func New(opts ...Option) (*Client, error) {
 }
 
 // Upload stores an input as the object key on the volume and returns what was
-// stored. The input is read once for its MD5 and once for each attempt; its
-// content is checked by the gateway on arrival, and against the ETag that
-// comes back.
+// stored. Every body carries a checksum that was taken before it was sent, by
+// which the gateway refuses what arrives damaged; the ETag that comes back is
+// held against it. An input above [WithPartSize] goes in parts.
 func (c *Client) Upload(ctx context.Context, key string, in Input) (Object, error) {
 	op := "upload " + key
 	if err := checkKey(key); err != nil {

@@ -232,7 +232,7 @@ func (c *Client) fetch(ctx context.Context, job *Job, r *Result) error {
 // cleanUp deletes the inputs that a job uploaded, also when its context has
 // ended. An upload that failed may still have been stored, so a key that was
 // made up for it is deleted all the same; a caller's own key is not, since what
-// is there may be older. What cannot be deleted is logged: the job's outcome
+// is there may be older, and neither is what was there before. What cannot be deleted is logged: the job's outcome
 // stands.
 func (c *Client) cleanUp(ctx context.Context, job *Job, made map[string]bool, r *Result) {
 	if job.KeepInputs {
@@ -243,7 +243,7 @@ func (c *Client) cleanUp(ctx context.Context, job *Job, made map[string]bool, r 
 	var wg sync.WaitGroup
 	for i, obj := range r.Inputs {
 		key := job.Inputs[i].Key
-		if obj.Key == "" && !made[key] {
+		if obj.Key == "" && !made[key] || obj.Existed {
 			continue
 		}
 		wg.Go(func() {

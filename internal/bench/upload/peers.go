@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -86,6 +87,7 @@ func runRclone(ctx context.Context, w workload, url, dir string) (figures, error
 		"--s3-upload-concurrency", conns, "--s3-chunk-size", "16M", "--s3-provider", "Other", "--s3-endpoint", url, "--s3-region", region,
 		"--s3-access-key-id", accessKey, "--s3-secret-access-key", secretKey, "--s3-force-path-style", "--s3-no-check-bucket", "--no-traverse",
 		"--s3-no-head", "--ignore-times", "--ignore-checksum", "--config", "/dev/null", "-q")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_CA_BUNDLE=") }) // it refuses to start with it
 	cmd.Stderr = os.Stderr
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
