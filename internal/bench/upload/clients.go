@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//lint:file-ignore SA1019 the deprecated manager is measured because many still use it
-=======
 //lint:file-ignore SA1019 a rival is measured whether it is deprecated or not
->>>>>>> upload
 
 package main
 
