@@ -46,7 +46,8 @@ type digest struct {
 	sum  []byte
 }
 
-// of reads something to its end and sums it up.
+// of reads something to its end and sums it up, what is in memory already
+// without copying it.
 func (c Checksum) of(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (digest, error) {
 	r, err := open(ctx)
 	if err != nil {
@@ -54,11 +55,35 @@ func (c Checksum) of(ctx context.Context, open func(context.Context) (io.ReadClo
 	}
 	defer r.Close()
 	h := c.hash()
-	n, err := copyContext(ctx, h, r)
+	var n int64
+	if m, ok := r.(*memory); ok {
+		n, err = m.WriteTo(&untilDone{ctx, h})
+	} else {
+		n, err = copyContext(ctx, h, r)
+	}
 	if err != nil {
 		return digest{}, err
 	}
 	return digest{kind: c, size: n, sum: h.Sum(nil)}, nil
+}
+
+// untilDone writes a little at a time, until the context ends.
+type untilDone struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (u *untilDone) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		if u.ctx.Err() != nil {
+			return n, context.Cause(u.ctx)
+		}
+		m, err := u.w.Write(p[n:min(n+1<<20, len(p))])
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // contentMD5 and crc32c are the headers' values; nil for the other kind.

@@ -19,6 +19,7 @@ type Client struct {
 	jobs   *jobs
 
 	readiness *readiness
+	holds     *holds
 }
 
 // New makes a Client from options, and from the environment for what they
@@ -30,7 +31,9 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), jobs: newJobs(cfg), readiness: newReadiness()}, nil
+	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), jobs: newJobs(cfg)}
+	c.readiness, c.holds = newReadiness(), newHolds(cfg, c.volume)
+	return c, nil
 }
 
 // Upload stores an input as the object key on the volume and returns what was
@@ -205,16 +208,19 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
 // returns when all have returned. Bodies that [Client.Do] has handed out fail
-// with ErrClosed too. Closing again does nothing. The error is always nil.
+// with ErrClosed too. Workers that are held are released, within 5 s; the error
+// says which could not be (see [Client.HoldWorkers]) and is nil otherwise.
+// Closing again tries that again and does nothing else.
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()
 	c.jobs.ep.abort()
 	c.life.waiting.Wait()
+	err := c.holds.close()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
 	c.jobs.ep.close()
-	return nil
+	return err
 }
 
 func (c *Client) beginS3(ctx context.Context, op string) (*operation, error) {

@@ -40,7 +40,7 @@ var (
 	// docs). It is an ErrNotFound too.
 	ErrJobExpired = fmt.Errorf("the job's result has expired, or there was no such job: %w", ErrNotFound)
 	// ErrTooLarge: a body is larger than the service takes, 30 MB a request
-	// and 500 MB a stored object.
+	// and 4 TB a stored object (Runpod docs).
 	ErrTooLarge = errors.New("too large")
 	// ErrRateLimited: the service kept answering 429.
 	ErrRateLimited = errors.New("rate limited")

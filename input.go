@@ -85,13 +85,19 @@ func Bytes(name string, b []byte) Input {
 	return Input{
 		name: name,
 		size: int64(len(b)),
-		open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil },
+		open: func(context.Context) (io.ReadCloser, error) { return &memory{*bytes.NewReader(b)}, nil },
 		at: func(_ context.Context, offset, size int64) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(b[offset : offset+size])), nil
+			return &memory{*bytes.NewReader(b[offset : offset+size])}, nil
 		},
 		local: true,
 	}
 }
+
+// memory is an input's bytes, open.
+type memory struct{ bytes.Reader }
+
+// Close does nothing: there is nothing to close.
+func (*memory) Close() error { return nil }
 
 // Reader is whatever open gives: size bytes, or an unknown number when size is
 // -1; the context is the upload's.

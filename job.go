@@ -360,6 +360,11 @@ type Stats struct {
 	Uploads, Downloads, BytesUp, BytesDown, S3Attempts int64
 	// S3ConnsOpened and S3ConnsPeak count connections to the S3 gateway.
 	S3ConnsOpened, S3ConnsPeak int
+	// HeldWorkers are those that this Client's holds add to the endpoint's
+	// minimum now, HeldWorkerSeconds is what they have come to, and are paid for,
+	// whether calls used them or not.
+	HeldWorkers       int
+	HeldWorkerSeconds float64
 	// WakePings are the light requests sent to start workers and to keep them;
 	// WarmWorkerSeconds is, to within a few seconds for each worker, how long
 	// workers stood idle because of them.
@@ -384,6 +389,7 @@ func (c *Client) Stats() Stats {
 		BytesDown:    c.volume.done.bytesDown.Load(),
 		S3Attempts:   c.volume.done.attempts.Load(),
 	}
+	s.HeldWorkers, s.HeldWorkerSeconds = c.holds.counts()
 	s.WakePings, s.WarmWorkerSeconds = c.ep.wake.counts()
 	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.admission.gate.counts()
 	s.Limit = c.ep.admission.gate.most()

@@ -153,6 +153,8 @@ func (s *nullStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == "POST" && q.Has("uploads"):
 		s.objects[r.URL.Path] = &nullObject{own: r.Header.Get("X-Amz-Meta-" + ownID)}
 		fmt.Fprintf(w, "<R><UploadId>%d</UploadId></R>", len(s.objects))
+	case r.Method == "PUT" && s.objects[r.URL.Path] == nil:
+		w.Header().Set("X-Amz-Checksum-Crc32c", r.Header.Get("X-Amz-Checksum-Crc32c"))
 	case r.Method == "PUT" && s.objects[r.URL.Path] != nil:
 		s.objects[r.URL.Path].size += n
 	case r.Method == "POST" && q.Has("uploadId"):

@@ -30,7 +30,11 @@ type part struct {
 // more where there would be too many of them, but not into smaller ones than
 // S3 takes.
 func partSizeFor(size, most int64) int64 {
-	n := min(ceilDiv(size, most), maxParts)
+	n := ceilDiv(size, most)
+	if n > defaultS3Conns { // as many rounds of a pool of the usual size, all full
+		n = ceilDiv(n, defaultS3Conns) * defaultS3Conns
+	}
+	n = min(n, maxParts)
 	even := max(ceilDiv(size, max(n, 1)), min(most, minPartSize))
 	rounded := ceilDiv(even, 64<<10) * (64 << 10) // whole pages, for files
 	if even <= most {

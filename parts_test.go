@@ -17,7 +17,7 @@ func TestPartsCoverTheObject(t *testing.T) {
 		{minPartSize*maxParts + 1, minPartSize, 9877},
 		{maxObject, minPartSize, maxParts},
 		{maxObject, defaultPartSize, maxParts},
-		{maxObject, maxPartSize, 8001},
+		{maxObject, maxPartSize, 8008},
 	} {
 		partSize := partSizeFor(c.size, c.most)
 		n, at := 0, int64(0)

@@ -92,7 +92,11 @@ func (r *resumable) forget() { os.Remove(r.path) }
 func (v *volume) beginParts(ctx context.Context, op, key string, in Input, size, partSize int64) (*multipart, error) {
 	r := v.resume.claim(key)
 	if r == nil {
-		return v.create(ctx, op, key)
+		m, err := v.create(ctx, op, key)
+		if err == nil {
+			m.partSize = partSize
+		}
+		return m, err
 	}
 	m, err := v.goOn(ctx, op, key, in, r, unfinishedUpload{Size: size, PartSize: partSize, Checksum: v.checksum})
 	if err == nil && m == nil {
@@ -111,6 +115,7 @@ func (v *volume) createResumable(ctx context.Context, op, key string, r *resumab
 	if err != nil {
 		return nil, err
 	}
+	m.partSize = partSize
 	err = r.save(unfinishedUpload{Store: r.dir.store, Key: key, UploadID: m.id, Own: m.own,
 		Size: size, PartSize: partSize, Checksum: v.checksum})
 	if err != nil {
@@ -128,7 +133,7 @@ func (v *volume) goOn(ctx context.Context, op, key string, in Input, r *resumabl
 		return nil, nil
 	}
 	m := &multipart{v: v, op: op, key: key, id: u.UploadID, own: u.Own, parts: map[int32]sentPart{}}
-	if u.Size != want.Size || u.PartSize != want.PartSize || u.Checksum != want.Checksum {
+	if m.partSize = u.PartSize; u.Size != want.Size || m.partSize < 1 || u.Checksum != want.Checksum {
 		m.abort(ctx)
 		r.forget()
 		return nil, nil

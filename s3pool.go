@@ -60,30 +60,43 @@ func newVolume(c *config) *volume {
 		logger:   c.logger,
 		secrets:  c.secrets(),
 	}
-	v.transport = c.cloneTransport(v.conns)
-	// The gate bounds attempts, this bounds connections: a place may be free a
-	// moment before its connection is idle again, and must not dial another.
-	v.transport.MaxConnsPerHost = c.s3Conns
-	v.transport.MaxIdleConnsPerHost = c.s3Conns
-	v.transport.MaxIdleConns = c.s3Conns
-	// Uploads and downloads of a burst may lie a cold start apart.
-	v.transport.IdleConnTimeout = 15 * time.Minute
-	v.transport.WriteBufferSize = copyBuffer
-	if c.s3.url == nil || c.s3.credentials == nil {
-		return v
-	}
+	v.transport = c.s3Transport(v.conns)
 	if c.skipExisting {
 		v.once = &flights{flying: map[string]*flight{}}
+	}
+	if c.s3.url == nil || c.s3.credentials == nil {
+		return v
 	}
 	if c.resumeDir != "" {
 		v.resume = &resumeDir{dir: c.resumeDir, store: c.s3.url.String() + " " + c.s3.bucket, busy: map[string]bool{}}
 	}
-	v.client = s3.New(s3.Options{
-		BaseEndpoint: aws.String(c.s3.url.String()),
-		Region:       c.s3.region,
-		Credentials:  c.s3.credentials,
-		UsePathStyle: true,
-		HTTPClient:   v,
+	v.client = v.newS3(c)
+	return v
+}
+
+// s3Transport opens as many connections as the pool has, and keeps them.
+func (c *config) s3Transport(conns *connCounter) *http.Transport {
+	t := c.cloneTransport(conns)
+	// The places bound attempts, this bounds connections: a place may be free a
+	// moment before its connection is idle again, and must not dial another.
+	t.MaxConnsPerHost = c.s3Conns
+	t.MaxIdleConnsPerHost = c.s3Conns
+	t.MaxIdleConns = c.s3Conns
+	// Uploads and downloads of a burst may lie a cold start apart.
+	t.IdleConnTimeout = 15 * time.Minute
+	t.WriteBufferSize = copyBuffer
+	t.DialContext = bulky(t.DialContext)
+	return t
+}
+
+// newS3 makes the SDK's client, which sends its attempts through v.
+func (v *volume) newS3(c *config) *s3.Client {
+	return s3.New(s3.Options{
+		EndpointResolverV2: &gateway{c.s3.url, c.s3.region},
+		Region:             c.s3.region,
+		Credentials:        c.s3.credentials,
+		UsePathStyle:       true,
+		HTTPClient:         v,
 		APIOptions: []func(*middleware.Stack) error{
 			v.addPlaces,
 			// Bodies carry a checksum of their own: hashing them once more for
@@ -97,7 +110,6 @@ func newVolume(c *config) *volume {
 		ResponseChecksumValidation:                aws.ResponseChecksumValidationWhenRequired,
 		DisableLogOutputChecksumValidationSkipped: true,
 	})
-	return v
 }
 
 // unsignedPayload leaves bodies out of the signature of the operations that
@@ -264,11 +276,7 @@ var errChanged = errors.New("it changed while it was uploaded")
 
 func (b *sentBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
-	b.left -= int64(n)
-	if n > 0 {
-		b.dog.stroke()
-		b.sent.add(int64(n))
-	}
+	b.moved(n)
 	if b.left == 0 && err == nil && n > 0 { // the last bytes go out only if they are the last
 		var beyond [1]byte
 		var more int
@@ -283,6 +291,15 @@ func (b *sentBody) Read(p []byte) (int, error) {
 		return 0, b.transfer.inputFailed(err)
 	}
 	return n, err
+}
+
+// moved counts n bytes that have gone.
+func (b *sentBody) moved(n int) {
+	b.left -= int64(n)
+	if n > 0 {
+		b.dog.stroke()
+		b.sent.add(int64(n))
+	}
 }
 
 func (b *sentBody) Close() error { return b.body.Close() }

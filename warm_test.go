@@ -19,6 +19,12 @@ func sleepy() runpodtest.Config {
 	return runpodtest.Config{ColdStart: runpodtest.Fixed(time.Minute), ServiceTime: runpodtest.Fixed(10 * time.Second)}
 }
 
+// takesTime is a worker's program that takes a moment even for /ping, so that
+// light requests overlap.
+func takesTime(runpodtest.Worker) http.Handler {
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) })
+}
+
 func alive(srv *runpodtest.Server) (n int) {
 	for _, w := range srv.Workers() {
 		if w.Ready > 0 && w.Stopped == 0 {
@@ -31,7 +37,7 @@ func alive(srv *runpodtest.Server) (n int) {
 func TestWarmWakesAllAtOnceAndHoldsThem(t *testing.T) {
 	for _, routing := range []runpodtest.Routing{runpodtest.RouteEven, runpodtest.RouteFirst, runpodtest.RouteUneven} {
 		cfg := sleepy()
-		cfg.Routing = routing
+		cfg.Routing, cfg.Handler = routing, takesTime
 		inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
 			start := time.Now()
 			if n, err := c.Warm(t.Context(), 3); n != 3 || err != nil {
@@ -276,9 +282,7 @@ func TestKeepWarm(t *testing.T) {
 // as far as light requests take any time at all: they must overlap for that.
 func TestWakeReplacesAWorkerThatDied(t *testing.T) {
 	cfg := sleepy()
-	cfg.Handler = func(runpodtest.Worker) http.Handler {
-		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) })
-	}
+	cfg.Handler = takesTime
 	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
 		if n, err := c.Warm(t.Context(), 2); n != 2 || err != nil {
 			t.Fatal(n, err)

@@ -60,6 +60,7 @@ func publish(srv *runpodtest.Server, opts *options, stdout io.Writer) error {
 		}
 		fmt.Fprintf(stdout, "# The same is in %[1]s: . %[1]s\n", opts.env)
 	}
+	fmt.Fprintf(stdout, "# To the control plane it is endpoint %s: runpod-workers list -endpoint %[1]s\n", srv.EndpointID)
 	fmt.Fprintln(stdout, "# Ctrl-C ends it and prints the account.")
 	return nil
 }
@@ -69,6 +70,7 @@ func environment(srv *runpodtest.Server) (lines string) {
 	for _, v := range [][2]string{
 		{"RUNPOD_API_KEY", srv.APIKey},
 		{"RUNPOD_ENDPOINT_URL", srv.EndpointURL},
+		{"RUNPOD_CONTROL_URL", srv.ControlURL},
 		{"RUNPOD_S3_ENDPOINT_URL", srv.S3URL},
 		{"RUNPOD_S3_REGION", srv.Region},
 		{"RUNPOD_S3_BUCKET_NAME", srv.Bucket},

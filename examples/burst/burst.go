@@ -12,6 +12,7 @@ type burst struct {
 	requests, concurrency int
 	album                 album
 	out                   string // folder for the pictures
+	warm                  int    // workers to wake during the uploads
 	id                    string // keeps this run's objects apart from another's
 }
 
@@ -53,6 +54,7 @@ func (s *seconds) UnmarshalJSON(b []byte) error {
 // observed is what the other side, or a client's own counters, saw of a burst.
 type observed struct {
 	workers, opened, peak int
+	billed                seconds // worker time; 0: not known
 }
 
 // split divides a call's time into the worker's work, as the worker reported

@@ -20,6 +20,7 @@ const (
 	workMin, workMax           = 10 * time.Second, 22 * time.Second
 	maxWorkers                 = 3
 	queueWait                  = 2 * time.Minute
+	photoTime                  = 10 * time.Second // to upload one, with -warm
 )
 
 // speed is how fast the simulated endpoint's time runs. The faster, the more
@@ -41,8 +42,9 @@ type target struct {
 func (t target) clock() stopwatch { return stopwatch{time.Now(), t.speed} }
 
 // simulate starts an endpoint in this process. The same seed gives the same
-// workers, cold starts and working times.
-func simulate(seed uint64) (target, error) {
+// workers, cold starts and working times. On a slow line each upload takes
+// photoTime.
+func simulate(seed uint64, slowLine bool) (target, error) {
 	s, err := runpodtest.NewServer(runpodtest.Config{
 		Seed: seed, Loopback: true, Speed: speed,
 		MaxWorkers: maxWorkers, QueueWait: queueWait,
@@ -53,6 +55,9 @@ func simulate(seed uint64) (target, error) {
 	})
 	if err != nil {
 		return target{}, err
+	}
+	if slowLine {
+		s.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: http.MethodPut, Times: runpodtest.Always, Do: runpodtest.Delay(photoTime)})
 	}
 	return target{
 		speed:       speed,
@@ -67,7 +72,7 @@ func simulate(seed uint64) (target, error) {
 		},
 		observe: func() observed {
 			st := s.Stats()
-			return observed{st.WorkersStarted, st.S3Conns.Opened, st.S3Conns.Peak}
+			return observed{st.WorkersStarted, st.S3Conns.Opened, st.S3Conns.Peak, seconds(st.Billed())}
 		},
 		close: func() { s.Close() },
 	}, nil

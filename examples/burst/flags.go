@@ -14,6 +14,7 @@ type settings struct {
 	seed                  uint64
 	inputs, out, json     string
 	naive, live           bool
+	warm                  int
 }
 
 // errHelp: the usage was asked for and printed.
@@ -29,8 +30,9 @@ func parseFlags(args []string, usage io.Writer) (settings, error) {
 	f.Uint64Var(&s.seed, "seed", 1, "the simulated endpoint's cold starts and working times")
 	f.StringVar(&s.inputs, "inputs", "", "`folder` of your own JPEGs, in person/ and garment/ or side by side; default: the shipped photographs")
 	f.StringVar(&s.out, "out", "", "`folder` for the resulting pictures; default: a new temporary one")
-	f.BoolVar(&s.naive, "naive", true, "first run the burst through a plain client, for contrast; with -live only if this is given")
+	f.BoolVar(&s.naive, "naive", true, "first run the burst through a plain client, for contrast; with -live or -warm only if this is given")
 	f.StringVar(&s.json, "json", "", "`file` for what is printed, machine-readable")
+	f.IntVar(&s.warm, "warm", 0, "`workers` to wake while the photographs are uploading, on a slow line of 10 s a photograph; the burst runs without and with it, with -live only with it")
 	f.BoolVar(&s.live, "live", false, "use the endpoint that the RUNPOD_ variables name (it costs money); default: simulate one in this process")
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		f.SetOutput(usage)
@@ -39,7 +41,7 @@ func parseFlags(args []string, usage io.Writer) (settings, error) {
 	} else if err != nil {
 		return s, err
 	}
-	if s.live && !given(f, "naive") {
+	if (s.live || s.warm > 0) && !given(f, "naive") {
 		s.naive = false
 	}
 	return s, s.check(f.Args())
@@ -57,6 +59,8 @@ func (s settings) check(rest []string) error {
 		return fmt.Errorf("%q: there are flags only, no arguments (-h lists them)", rest[0])
 	case s.requests < 1 || s.requests > 100_000:
 		return fmt.Errorf("-requests %d: want 1 to 100000", s.requests)
+	case s.warm < 0 || s.warm > 1000:
+		return fmt.Errorf("-warm %d: want 0 to 1000", s.warm)
 	case s.concurrency < 1 || s.concurrency > 10_000:
 		return fmt.Errorf("-concurrency %d: want 1 to 10000", s.concurrency)
 	}

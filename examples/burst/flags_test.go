@@ -16,6 +16,7 @@ func TestFlagsRefused(t *testing.T) {
 		"-concurrency -3":    "-concurrency -3",
 		"-concurrency 99999": "-concurrency 99999",
 		"-seed -1":           "-seed",
+		"-warm -1":           "-warm -1",
 		"-speed 9":           "-speed",
 		"photos":             `"photos"`,
 	} {
@@ -34,7 +35,7 @@ func TestFlagDefaults(t *testing.T) {
 }
 
 func TestLiveRunsTheNaiveClientOnlyWhenAsked(t *testing.T) {
-	for args, want := range map[string]bool{"-live": false, "-live -naive": true, "-live -naive=false": false} {
+	for args, want := range map[string]bool{"-live": false, "-warm 3": false, "-live -naive": true, "-live -naive=false": false} {
 		s, err := parseFlags(strings.Fields(args), io.Discard)
 		if err != nil || s.naive != want {
 			t.Errorf("%s: naive %v (%v), want %v", args, s.naive, err, want)
@@ -48,7 +49,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if !errors.Is(err, errHelp) {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"-requests", "-concurrency", "-seed", "-inputs", "-out", "-naive", "-json", "-live"} {
+	for _, name := range []string{"-requests", "-concurrency", "-seed", "-inputs", "-out", "-naive", "-json", "-live", "-warm"} {
 		if !strings.Contains(b.String(), name) {
 			t.Errorf("no %s in\n%s", name, b.String())
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"iter"
+	"slices"
 	"strconv"
 
 	runpod "github.com/gpuburst/runpod-go"
@@ -16,7 +17,11 @@ type library struct {
 }
 
 func openLibrary(t target, b burst) (client, error) {
-	c, err := runpod.New(append(t.options, runpod.WithMaxInFlight(b.concurrency))...)
+	opts := append(slices.Clone(t.options), runpod.WithMaxInFlight(b.concurrency))
+	if b.warm > 0 {
+		opts = append(opts, runpod.WithWarmup(b.warm))
+	}
+	c, err := runpod.New(opts...)
 	return &library{t, c}, err
 }
 

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) 
 		return exitLost
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case d.Client.Failed > 0:
+	case d.lost():
 		return exitLost
 	}
 	return exitDone
@@ -80,19 +80,45 @@ func show(ctx context.Context, s settings, b burst, stdout io.Writer, stderr *os
 		d.Naive = &sum
 		printLost(stdout, outcomes)
 	}
-	if ctx.Err() == nil {
-		sum, outcomes, err := compete(ctx, s, b, "library", openLibrary, stderr)
-		if err != nil {
+	if !s.live || s.warm == 0 {
+		if err := competeLibrary(ctx, s, b, "library", &d.Client, stdout, stderr); err != nil {
 			return d, err
 		}
-		d.Client = &sum
-		printLost(stdout, outcomes)
-		fmt.Fprintln(stdout)
-		if err := printTable(stdout, outcomes); err != nil {
+	}
+	if b.warm = s.warm; b.warm > 0 {
+		if err := competeLibrary(ctx, s, b, "warmed", &d.Warmed, stdout, stderr); err != nil {
 			return d, err
 		}
 	}
 	return d, conclude(ctx, stdout, d)
+}
+
+// competeLibrary runs the burst through the library and shows every job, unless
+// all was interrupted before.
+func competeLibrary(ctx context.Context, s settings, b burst, name string, to **summary, stdout io.Writer, stderr *os.File) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	sum, outcomes, err := compete(ctx, s, b, name, openLibrary, stderr)
+	if err != nil {
+		return err
+	}
+	*to = &sum
+	printLost(stdout, outcomes)
+	fmt.Fprintln(stdout)
+	return printTable(stdout, outcomes)
+}
+
+// lost reports whether the library lost a job.
+func (d document) lost() bool {
+	return d.Client != nil && d.Client.Failed > 0 || d.Warmed != nil && d.Warmed.Failed > 0
+}
+
+// saving is what waking the workers during the uploads has brought.
+func (d document) saving() string {
+	before, after := d.Client, d.Warmed
+	return fmt.Sprintf("Warmed: first result %v s sooner, whole burst %v s sooner; worker-seconds billed %+.1f.",
+		before.First-after.First, before.Seconds-after.Seconds, time.Duration(after.Billed-before.Billed).Seconds())
 }
 
 // introduction says what is about to run, and in which time it is measured.
@@ -104,18 +130,29 @@ func (s settings) introduction() string {
 	return burst + fmt.Sprintf("Endpoint: simulated in this process, seed %d: %d workers at most, none at first, cold start %v to %v s,\n"+
 		"%v to %v s of work a picture, refused after %v s without a worker.\n"+
 		"Its time runs %d times as fast; every figure is in its seconds (wall time x %d).\n",
-		s.seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(), workMin.Seconds(), workMax.Seconds(), queueWait.Seconds(), speed, speed)
+		s.seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(), workMin.Seconds(), workMax.Seconds(), queueWait.Seconds(), speed, speed) + s.line()
+}
+
+// line says how slow the line is.
+func (s settings) line() string {
+	if s.warm == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Uploading a photograph takes %v s; once %d workers are woken meanwhile.\n", photoTime.Seconds(), s.warm)
 }
 
 // conclude prints the end: the figures, what was left undone, the pictures.
 func conclude(ctx context.Context, w io.Writer, d document) error {
 	fmt.Fprintln(w)
-	if err := printSummaries(w, d.Naive, d.Client); err != nil {
+	if err := printSummaries(w, d.Naive, d.Client, d.Warmed); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		fmt.Fprintln(w, interruption(d))
+	case d.Client != nil && d.Warmed != nil:
+		fmt.Fprintln(w, d.saving())
 	}
 	_, err := fmt.Fprintln(w, "Pictures:", d.Pictures)
 	return err
@@ -123,7 +160,10 @@ func conclude(ctx context.Context, w io.Writer, d document) error {
 
 // interruption says what had been done when Ctrl-C came.
 func interruption(d document) string {
-	name, s := "library", d.Client
+	name, s := "warmed", d.Warmed
+	if s == nil {
+		name, s = "library", d.Client
+	}
 	if s == nil {
 		name, s = "naive", d.Naive
 	}
@@ -155,14 +195,16 @@ func compete(ctx context.Context, s settings, b burst, name string, open func(ta
 	outcomes := c.run(ctx, b, m)
 	took, wall := clock.now(), seconds(time.Since(start))
 	m.finish()
-	return summarize(b.requests, outcomes, took, wall, t.saw(c, outcomes)), outcomes, nil
+	sum := summarize(b.requests, outcomes, took, wall, t.saw(c, outcomes))
+	sum.First = m.first
+	return sum, outcomes, nil
 }
 
 func (s settings) target() (target, error) {
 	if s.live {
 		return live()
 	}
-	return simulate(s.seed)
+	return simulate(s.seed, s.warm > 0)
 }
 
 // saw is what the endpoint counted, or, for one that we cannot ask, what can
@@ -178,5 +220,5 @@ func (t target) saw(c client, outcomes []outcome) observed {
 		}
 	}
 	opened, peak := c.connections()
-	return observed{len(workers), opened, peak}
+	return observed{workers: len(workers), opened: opened, peak: peak}
 }

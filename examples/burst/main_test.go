@@ -62,6 +62,23 @@ func TestBurstBringsThePicturesHome(t *testing.T) {
 	}
 }
 
+// The workers start while the photographs are still on their way.
+func TestWarmedBurstIsSooner(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "figures.json")
+	status, stdout := program(t, t.Context(), "-requests", "6", "-concurrency", "6", "-warm", "3", "-out", t.TempDir(), "-json", file)
+	var d document
+	if text, err := os.ReadFile(file); err != nil || json.Unmarshal(text, &d) != nil {
+		t.Fatalf("%s (%v)", text, err)
+	}
+	if status != exitDone || d.Naive != nil || d.Client == nil || d.Warmed == nil || !strings.Contains(stdout, "Warmed: first result") {
+		t.Fatalf("status %d: %+v", status, d)
+	}
+	if gain := d.Client.First - d.Warmed.First; gain < seconds(photoTime)/2 || d.Warmed.Workers != 3 {
+		t.Errorf("%v s saved on the first result with %d workers, want about %v", gain, d.Warmed.Workers, photoTime)
+	}
+}
+
 // A photo that breaks off passes for one until a worker decodes it.
 func TestBurstThatLosesAJobExitsWith1(t *testing.T) {
 	t.Parallel()
@@ -92,7 +109,7 @@ func TestInterruptedBurstSaysWhatWasDone(t *testing.T) {
 }
 
 func TestInterruptedBeforeTheFirstJob(t *testing.T) {
-	there, err := simulate(1)
+	there, err := simulate(1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +135,7 @@ func TestInterruptedBeforeTheFirstJob(t *testing.T) {
 // The environment names an endpoint; that it is a simulated one, with time of
 // its own, the program does not know.
 func TestLiveBurst(t *testing.T) {
-	there, err := simulate(1)
+	there, err := simulate(1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

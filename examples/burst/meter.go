@@ -17,6 +17,7 @@ type meter struct {
 
 	mu                  sync.Mutex
 	running, done, lost int
+	first               seconds // when the first job was done; 0: none is
 	stop                chan struct{}
 	stopped             sync.WaitGroup
 }
@@ -66,6 +67,9 @@ func (m *meter) end(o outcome) {
 	switch {
 	case o.Err == nil:
 		m.done++
+		if m.done == 1 {
+			m.first = m.clock.now()
+		}
 	case !o.Stopped:
 		m.lost++
 	}

@@ -21,7 +21,9 @@ type summary struct {
 	Workers     int     `json:"workers_started"`
 	S3Opened    int     `json:"s3_connections_opened"`
 	S3Peak      int     `json:"s3_connections_peak"`
-	Seconds     seconds `json:"seconds"` // the endpoint's
+	First       seconds `json:"first_result_seconds"`
+	Billed      seconds `json:"worker_seconds,omitempty"` // up to the burst's end; 0: not known
+	Seconds     seconds `json:"seconds"`                  // the endpoint's
 	WallSeconds seconds `json:"wall_seconds"`
 	SuccessRate float64 `json:"success_rate"`
 	PerSuccess  float64 `json:"attempts_per_success"`
@@ -48,7 +50,7 @@ func summarize(requests int, outcomes []outcome, took, wall seconds, saw observe
 	s := summary{
 		Requests: requests, NotStarted: requests - len(outcomes),
 		Workers: saw.workers, S3Opened: saw.opened, S3Peak: saw.peak,
-		Seconds: took, WallSeconds: wall,
+		Billed: saw.billed, Seconds: took, WallSeconds: wall,
 	}
 	for _, o := range byJob(outcomes) {
 		s.add(o)
@@ -129,7 +131,7 @@ func printLost(w io.Writer, outcomes []outcome) {
 
 // printSummaries shows the clients that ran side by side; nil is one that did
 // not.
-func printSummaries(w io.Writer, naive, client *summary) error {
+func printSummaries(w io.Writer, naive, client, warm *summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	var all []*summary
 	if naive != nil {
@@ -139,6 +141,10 @@ func printSummaries(w io.Writer, naive, client *summary) error {
 	if client != nil {
 		all = append(all, client)
 		fmt.Fprint(t, "\tlibrary")
+	}
+	if warm != nil {
+		all = append(all, warm)
+		fmt.Fprint(t, "\tlibrary, warmed")
 	}
 	fmt.Fprintln(t)
 	for _, line := range summaryLines {
@@ -163,6 +169,13 @@ var summaryLines = []struct {
 	{"S3 connections opened", func(s *summary) string { return strconv.Itoa(s.S3Opened) }},
 	{"S3 connections, peak", func(s *summary) string { return strconv.Itoa(s.S3Peak) }},
 	{"attempts per success", ifAny(func(s *summary) string { return fmt.Sprintf("%.2f", s.PerSuccess) })},
+	{"worker-seconds billed", func(s *summary) string {
+		if s.Billed == 0 {
+			return "-"
+		}
+		return s.Billed.String()
+	}},
+	{"first result", ifAny(func(s *summary) string { return fmt.Sprintf("%v s", s.First) })},
 	{"whole burst", func(s *summary) string { return fmt.Sprintf("%v s", s.Seconds) }},
 }
 
@@ -185,6 +198,7 @@ type document struct {
 	Pictures    string   `json:"pictures"` // the folder of the results
 	Naive       *summary `json:"naive,omitempty"`
 	Client      *summary `json:"client,omitempty"`
+	Warmed      *summary `json:"warmed,omitempty"` // with -warm
 }
 
 // writeJSON writes the document for -json.

@@ -80,7 +80,7 @@ func TestSummariesSideBySide(t *testing.T) {
 	naive := summarize(4, finished(), s(130), s(2.6), observed{opened: 41})
 	library := summarize(2, finished()[1:2], s(95), s(1.9), observed{opened: 8})
 	var b strings.Builder
-	if err := printSummaries(&b, &naive, &library); err != nil {
+	if err := printSummaries(&b, &naive, &library, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"naive", "library", "2 of 4 (50.0 %)", "1 of 2 (50.0 %)", "77.5 s, 95.0 s", "41", "130.0 s", "95.0 s"} {
@@ -89,14 +89,14 @@ func TestSummariesSideBySide(t *testing.T) {
 		}
 	}
 	b.Reset()
-	if err := printSummaries(&b, nil, &library); err != nil || strings.Contains(b.String(), "naive") {
+	if err := printSummaries(&b, nil, &library, nil); err != nil || strings.Contains(b.String(), "naive") {
 		t.Errorf("without a naive run: %v\n%s", err, b.String())
 	}
 }
 
 // The names in the file are a promise to those who read it by program.
 func TestJSONNames(t *testing.T) {
-	sum := summarize(5, finished(), s(130.04), s(2.6), observed{3, 10, 8})
+	sum := summarize(5, finished(), s(130.04), s(2.6), observed{workers: 3, opened: 10, peak: 8})
 	name := filepath.Join(t.TempDir(), "out.json")
 	if err := writeJSON(name, document{Naive: &sum, Client: &sum}); err != nil {
 		t.Fatal(err)
