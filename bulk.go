@@ -4,15 +4,16 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 )
 
 // bulkPiece is how much is written at a time. The watchdog hears of it when it
 // has gone.
 const bulkPiece = 128 << 10
 
-// bulky makes connections that send what is in memory from where it is, and
-// the rest in larger pieces than net/http's 32 KiB, each of which is a system
-// call. With TLS between, it makes no difference.
+// bulky makes connections that send what is in memory, or in a file, from where
+// it is, and the rest in larger pieces than net/http's 32 KiB, each of which is
+// a system call. With TLS between, it makes no difference.
 func bulky(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -29,10 +30,12 @@ type bulkConn struct{ net.Conn }
 // request's body, limited to its length.
 func (c *bulkConn) ReadFrom(r io.Reader) (int64, error) {
 	if limited, ok := r.(*io.LimitedReader); ok {
-		if body, ok := limited.R.(*sentBody); ok && body.inMemory() {
-			n, err := body.writeRest(c.Conn)
+		if body, ok := limited.R.(*sentBody); ok {
+			n, done, err := body.writeRest(c.Conn)
 			limited.N -= n
-			return n, err
+			if done || err != nil {
+				return n, err
+			}
 		}
 	}
 	buf := copyBuffers.Get().(*[copyBuffer]byte)
@@ -43,15 +46,59 @@ func (c *bulkConn) ReadFrom(r io.Reader) (int64, error) {
 // writeOnly hides what else a connection can do.
 type writeOnly struct{ io.Writer }
 
-// inMemory reports whether the rest of a body can be written from where it is.
-func (b *sentBody) inMemory() bool {
-	m, ok := b.body.(*memory)
-	return ok && int64(m.Len()) == b.left
+// writeRest writes the rest of a body from where it is, if that is memory, or
+// a file while conn is TCP's, which the kernel then does by itself.
+func (b *sentBody) writeRest(conn net.Conn) (n int64, done bool, err error) {
+	if m, ok := b.body.(*memory); ok && int64(m.Len()) == b.left {
+		n, err = m.WriteTo(&bulkWriter{conn, b})
+		return n, true, err
+	}
+	counted, ok := conn.(*countedConn)
+	if !ok {
+		return 0, false, nil
+	}
+	tcp, ok := counted.Conn.(*net.TCPConn)
+	f := b.file()
+	if !ok || f == nil {
+		return 0, false, nil
+	}
+	b.spent = true
+	n, err = b.sendFile(tcp, f)
+	return n, true, err
 }
 
-// writeRest writes the rest of a body in memory.
-func (b *sentBody) writeRest(w io.Writer) (int64, error) {
-	return b.body.(*memory).WriteTo(&bulkWriter{w, b})
+// file is the file that the rest of the body is in, where it goes on; nil:
+// there is none, or it is not as long as it was.
+func (b *sentBody) file() *os.File {
+	if s, ok := b.body.(*section); ok {
+		f, _ := s.Closer.(*os.File)
+		return f
+	}
+	f, ok := b.body.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := f.Stat()
+	at, err2 := f.Seek(0, io.SeekCurrent)
+	if err != nil || err2 != nil || info.Size() != at+b.left {
+		return nil // reading it tells what is wrong
+	}
+	return f
+}
+
+func (b *sentBody) sendFile(tcp *net.TCPConn, f *os.File) (total int64, err error) {
+	for b.left > 0 {
+		n, err := tcp.ReadFrom(&io.LimitedReader{R: f, N: min(b.left, bulkPiece)})
+		b.moved(int(n))
+		total += n
+		if err == nil && n == 0 {
+			err = b.transfer.inputFailed(errChanged) // it has become shorter
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // bulkWriter writes a body piece by piece.

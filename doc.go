@@ -72,6 +72,22 @@
 // can serve within 2 minutes has requests wait in vain. See
 // [AdmissionAdaptive] for how a Client chooses between the two.
 //
+// # Warm before the burst
+//
+// A burst begins with uploads, and the endpoint may start its workers meanwhile:
+// [WithWarmup] has [Client.Run] and [Client.RunAll] wake them as the first upload
+// begins, [Client.Warm] does so whenever it is called, [WithKeepWarm] keeps them
+// from one burst to the next. All three send light requests (GET /ping), which
+// costs the time that workers stand idle; see Stats.WarmWorkerSeconds.
+//
+// [Client.HoldWorkers] raises the endpoint's minimum of workers by the control
+// plane (package control, [WithControl]) and lowers it when the [Hold] is
+// released or the Client closed. A process that is killed cannot do that: the
+// minimum stays raised, and paid for, until the next client to hold, or the
+// command runpod-workers release, finds the record of the hold. It lies on the
+// network volume under .runpod-go/holds, or without S3 settings in
+// [os.UserCacheDir].
+//
 // # Uploads and downloads
 //
 // Objects above 64 MiB go in parts ([WithPartSize]), of which each is sent, and

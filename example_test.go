@@ -14,10 +14,10 @@ import (
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
-// simulated starts an endpoint whose time runs 10,000 times faster, and a
+// simulated starts an endpoint whose time runs 1,000 times faster, and a
 // client for it. Against the real service, runpod.New() is enough.
 func simulated(program http.HandlerFunc) (*runpod.Client, func()) {
-	const speed = 10_000
+	const speed = 1_000
 	srv, err := runpodtest.NewServer(runpodtest.Config{
 		Speed:     speed,
 		ColdStart: runpodtest.Fixed(3 * time.Minute),

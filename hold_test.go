@@ -139,19 +139,19 @@ func TestHolds(t *testing.T) {
 		}},
 		{"two clients at the same moment", 0, func(s *scene) {
 			for range 3 {
-				var wg sync.WaitGroup
+				var taking, releasing sync.WaitGroup
+				hs := make([]*runpod.Hold, 4)
 				for n, c := range []*runpod.Client{s.a, s.b, s.a, s.b} {
-					wg.Go(func() {
-						h := s.hold(c, n+1)
-						time.Sleep(time.Minute)
-						s.minimum(4)
-						time.Sleep(time.Second)
-						s.release(h)
-					})
+					taking.Go(func() { hs[n] = s.hold(c, n+1) })
 				}
-				wg.Wait()
+				taking.Wait()
+				s.minimum(4)
+				for _, h := range hs {
+					releasing.Go(func() { s.release(h) })
+				}
+				releasing.Wait()
 				s.minimum(0)
-				time.Sleep(2 * time.Minute)
+				s.records(0)
 			}
 		}},
 		{"Close releases", 0, func(s *scene) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -156,32 +157,45 @@ type volumeHolds struct {
 	prefix string
 }
 
-func (h volumeHolds) list(ctx context.Context) (book, error) {
-	const op = "list holds"
-	t, sctx := h.v.begin(ctx, op)
-	out, err := h.v.client.ListObjectsV2(sctx, &s3.ListObjectsV2Input{Bucket: &h.v.bucket, Prefix: &h.prefix},
-		func(o *s3.Options) { o.Retryer = t })
-	if err != nil {
-		return nil, t.fail(err)
-	}
-	var all book
-	for _, o := range out.Contents {
-		if o.Key == nil || path.Ext(*o.Key) != ".json" {
-			continue
+// list asks for the keys twice and takes them all: what lists the files of a
+// folder may miss one that is replaced in that moment.
+func (h volumeHolds) list(ctx context.Context) (all book, err error) {
+	keys := map[string]bool{}
+	for range 2 {
+		if err := h.addKeys(ctx, keys); err != nil {
+			return nil, err
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		var text bytes.Buffer
-		_, err := h.v.download(ctx, op, *o.Key, &text)
+		_, err := h.v.download(ctx, "list holds", key, &text)
 		switch {
 		case errors.Is(err, ErrNotFound): // released meanwhile
 			continue
 		case err != nil:
 			return nil, err
 		}
-		if all, err = all.parse(*o.Key, text.Bytes()); err != nil {
+		if all, err = all.parse(key, text.Bytes()); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// addKeys adds the keys of all records, of which there are few: one page.
+func (h volumeHolds) addKeys(ctx context.Context, keys map[string]bool) error {
+	t, ctx := h.v.begin(ctx, "list holds")
+	out, err := h.v.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &h.v.bucket, Prefix: &h.prefix},
+		func(o *s3.Options) { o.Retryer = t })
+	if err != nil {
+		return t.fail(err)
+	}
+	for _, o := range out.Contents {
+		if o.Key != nil && path.Ext(*o.Key) == ".json" {
+			keys[*o.Key] = true
+		}
+	}
+	return nil
 }
 
 func (b book) parse(name string, text []byte) (book, error) {

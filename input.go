@@ -57,7 +57,11 @@ func fileInput(path string, open func() (*os.File, error), stat func() (os.FileI
 			if err != nil {
 				return nil, err
 			}
-			return &section{io.NewSectionReader(f, offset, size), f}, nil
+			if _, err := f.Seek(offset, io.SeekStart); err != nil {
+				f.Close()
+				return nil, err
+			}
+			return &section{io.LimitReader(f, size), f}, nil
 		},
 		state: func() (inputState, error) {
 			info, err := stat()
@@ -107,7 +111,8 @@ func (*memory) Close() error { return nil }
 // the beginning and with the same content. Otherwise it is opened once, and
 // read into buffers that are sent from there: see [WithBufferMemory]. Where
 // what it opens can seek (io.Seeker), a large one of known size is not
-// buffered but opened anew for each part.
+// buffered but opened anew for each part. When the upload's context ends, what
+// is being read into buffers is closed, also in the middle of a Read.
 func Reader(name string, size int64, open func(context.Context) (io.ReadCloser, error)) Input {
 	return Input{name: name, size: size, open: open}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,9 +20,14 @@ import (
 )
 
 const (
-	killSize  = 256 << 20
 	killPart  = 8 << 20
 	killConns = 4
+)
+
+// The longer form: go test -run Kill -kill.moments 20 -kill.mb 1024 .
+var (
+	killMoments = flag.Int("kill.moments", 5, "how often TestKill kills an upload")
+	killMB      = flag.Int64("kill.mb", 256, "how large its uploads are, in MiB")
 )
 
 // A process that is killed in the middle of an upload leaves it for the next
@@ -32,20 +38,21 @@ func TestKill(t *testing.T) {
 		return
 	}
 	if testing.Short() {
-		t.Skip("it moves 256 MB six times")
+		t.Skip("it moves 256 MB ten times")
 	}
+	killSize := *killMB << 20
 	cfg := warm()
 	cfg.Loopback = true
 	srv := newServer(t, cfg)
 	parts := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Delay(0)})
 	path := filepath.Join(t.TempDir(), "big")
-	data := content(killSize)
+	data := content(int(killSize))
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 0))
-	for round := range 5 {
+	for round := range *killMoments {
 		moment := r.Int64N(killSize)
 		t.Run(fmt.Sprintf("after %d MB, seed %d", moment>>20, seed), func(t *testing.T) {
 			dir, key := t.TempDir(), fmt.Sprint("killed/", round)
@@ -55,7 +62,7 @@ func TestKill(t *testing.T) {
 			first := parts.Fired() - before
 			runKilled(t, srv, path, dir, key, -1)
 			second := parts.Fired() - before - first
-			missing := killSize/killPart - there
+			missing := int(killSize/killPart) - there
 			t.Logf("%d parts were there and %d were missing; %d were sent", there, missing, second)
 			if second > missing+killConns {
 				t.Errorf("%d parts sent, %d were missing", second, missing)

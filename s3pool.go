@@ -269,12 +269,16 @@ type sentBody struct {
 	left     int64
 	dog      *watchdog
 	sent     *tally
+	spent    bool // it has gone without being read
 	transfer *transfer
 }
 
 var errChanged = errors.New("it changed while it was uploaded")
 
 func (b *sentBody) Read(p []byte) (int, error) {
+	if b.spent {
+		return 0, io.EOF
+	}
 	n, err := b.body.Read(p)
 	b.moved(n)
 	if b.left == 0 && err == nil && n > 0 { // the last bytes go out only if they are the last

@@ -3,8 +3,6 @@ package runpod
 import (
 	"cmp"
 	"context"
-	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,6 +42,7 @@ type wake struct {
 	lastCall time.Time // when a call was last seen under way
 	scaling  Scaling   // zero: not known
 	learnt   time.Time // when the control plane was last asked for it
+	level    int       // how many requests, calls included, are to be at the endpoint
 	idle     time.Duration
 	sent     int64
 }
@@ -52,12 +51,6 @@ type wake struct {
 type sighting struct {
 	at    time.Time
 	ready bool // it answers; otherwise it is there, and loading
-}
-
-// ping is a light request under way; worker is the one it prefers, "" for any.
-type ping struct {
-	worker string
-	cancel context.CancelFunc
 }
 
 const defaultWarmPath = "/ping"
@@ -121,8 +114,8 @@ func (w *wake) run() {
 		select {
 		case <-timer.C:
 		case <-w.nudged:
-			// A call that is being sent takes a light request's place; the pause
-			// keeps demand from falling between the two.
+			// When the last upload has become a call, the light requests that are
+			// left go a moment after it: demand must not fall in between.
 			sleep(w.ctx, w.ep.policy.Jitter)
 		case <-w.ctx.Done():
 		}
@@ -155,7 +148,8 @@ func (w *wake) step(now time.Time) bool {
 		w.stop()
 		return false
 	}
-	w.trim(want, calls)
+	w.level = pressure(want, w.perWorker())
+	w.trim(calls)
 	if now.Sub(w.pressed) >= w.renewal() || w.pressed.IsZero() {
 		w.pressed = now
 		w.renew(now, want, calls)
@@ -282,7 +276,9 @@ func (w *wake) forget(now time.Time, after time.Duration) {
 
 // pressure is how many requests make the autoscaler want n workers, of which
 // one stands for every perWorker, or a part of it (Runpod docs, REQUEST_COUNT).
-func pressure(n, perWorker int) int { return (n-1)*perWorker + 1 }
+// It lies between the fewest and the most that do, so that one which leaves a
+// moment early or comes a moment late changes nothing.
+func pressure(n, perWorker int) int { return (n-1)*perWorker + 1 + min(2, (perWorker-1)/2) }
 
 // press sends light requests until there are, with the calls, as many as make
 // the autoscaler want all workers. Where they are there already none is sent.
@@ -297,8 +293,8 @@ func (w *wake) press(want, calls int) {
 
 // trim withdraws the light requests that calls have taken the place of: those
 // that still wait would be served before calls that come after them.
-func (w *wake) trim(want, calls int) {
-	over := len(w.pings) - max(0, pressure(want, w.perWorker())-calls)
+func (w *wake) trim(calls int) {
+	over := len(w.pings) - max(0, w.level-calls)
 	for p := range w.pings {
 		if over <= 0 {
 			return
@@ -346,81 +342,4 @@ func (w *wake) lookUp(now time.Time, want int) {
 		w.listed = now
 		w.tasks.Go(w.list)
 	}
-}
-
-// send sends a light request. The caller holds the lock.
-func (w *wake) send(worker string) {
-	// Nothing but the wait for a worker may take long.
-	ctx, cancel := context.WithTimeout(w.ctx, w.ep.policy.QueueWait+w.ep.policy.Grace)
-	p := &ping{worker: worker, cancel: cancel}
-	w.pings[p] = struct{}{}
-	w.sent++
-	w.tasks.Go(func() {
-		defer cancel()
-		w.answered(p, w.ep.probe(ctx, w.path, worker))
-	})
-}
-
-// answered notes what a light request has shown.
-func (w *wake) answered(p *ping, o Observation) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, mine := w.pings[p]; !mine || w.ctx.Err() != nil || !w.live.Load() {
-		delete(w.pings, p)
-		return // withdrawn
-	}
-	delete(w.pings, p)
-	now := time.Now()
-	d := w.ep.policy.classify(o)
-	if d.verdict == Deliver || o.WorkerID != "" {
-		w.sight(o.WorkerID, readyStatus(o.Status), now)
-	} else if d.verdict == GiveUp {
-		w.fail(&Error{Kind: d.kind, Status: o.Status, Body: redacted(o.Body, w.ep.secrets), Err: o.Err, Advice: callAdvice(d)})
-	}
-	w.settleAsks(now)
-	if want := w.wanted(now); d.account == cold && o.Elapsed >= w.ep.policy.QueueWait/2 {
-		calls, _, _ := w.ep.admission.gate.counts()
-		w.press(want, calls) // it has waited in vain: the next one takes its place
-	}
-}
-
-// readyStatus reports whether a worker that answers a light request so can work:
-// 204 is "initialising" to the balancer (Runpod docs), a 5xx is trouble or
-// loading, and a 404 is a worker without that path.
-func readyStatus(status int) bool { return status < 500 && status != http.StatusNoContent }
-
-// fail ends the waking: the endpoint refuses for good.
-func (w *wake) fail(err error) {
-	w.failed = err
-	w.settleAsks(time.Now())
-	w.holdN = 0
-	w.nudge()
-}
-
-// probe sends one light request, to a worker if it is free.
-func (ep *endpoint) probe(ctx context.Context, path, worker string) (o Observation) {
-	start := time.Now()
-	o = Observation{RetryAfter: -1, Idempotent: true, Number: 1, IDsSeen: ep.idsSeen.Load()}
-	defer func() { o.Elapsed = time.Since(start) }()
-	req, err := ep.newRequest(http.MethodGet, path, nil)
-	if err != nil {
-		o.Err = err
-		return o
-	}
-	if worker != "" {
-		req.Header.Set(workerIDHeader, worker)
-	}
-	resp, err := ep.transport.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		o.Err = err
-		return o
-	}
-	defer resp.Body.Close()
-	o.Status, o.WorkerID = resp.StatusCode, resp.Header.Get(workerIDHeader)
-	o.Body, _ = io.ReadAll(io.LimitReader(resp.Body, peekLimit))
-	io.Copy(io.Discard, io.LimitReader(resp.Body, peekLimit)) // so that the connection is used again
-	if o.WorkerID != "" {
-		ep.idsSeen.Store(true)
-	}
-	return o
 }

@@ -18,8 +18,8 @@ import (
 // It works by light requests, GET /ping unless [WithWarmPath] says otherwise,
 // sent all at once: the autoscaler asks for one worker per scaler value of
 // requests that it sees (Runpod docs; 4 unless the control plane says
-// otherwise), so n workers take 4(n-1)+1 of them. One after the other would
-// raise one worker.
+// otherwise), so n workers take 4(n-1)+1 of them, and one more is sent. One after
+// the other would raise one worker.
 //
 // One wake serves all callers and [WithWarmup]: a caller whose ctx ends leaves
 // it going. Workers that are there are kept from idling out by a request each,
@@ -36,7 +36,9 @@ import (
 // others were asked for by; [Client.HoldWorkers] is the way there. Workers that
 // do not name themselves are told apart only with [WithControl]. And where a
 // worker is up already it may answer light requests faster than they add up to
-// what asks for a second one; they are repeated, and calls will do it.
+// what asks for a second one; they are repeated, and calls will do it. Under a
+// scaler value of 1 a call that overtakes the leaving of the light request in
+// whose place it is sent may start one worker more.
 func (c *Client) Warm(ctx context.Context, n int) (int, error) {
 	const op = "warm"
 	if err := c.config.missingForCalls(http.MethodGet, c.ep.wake.path); err != nil {
@@ -255,11 +257,22 @@ func (l *lease) carry(ctx context.Context) context.Context {
 
 // sending tells that a call's attempt is about to be sent.
 func (w *wake) sending(c *call) {
-	if !w.live.Load() {
-		return
+	if w.config.onRun {
+		l, _ := c.Value(leaseKey{}).(*lease)
+		l.end()
 	}
-	l, _ := c.Value(leaseKey{}).(*lease)
-	l.end()
+	if w.live.Load() {
+		w.makeWay()
+	}
+}
+
+// makeWay withdraws a light request for a call that is about to be sent. First:
+// both at once would ask for one worker too many.
+func (w *wake) makeWay() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	calls, _, _ := w.ep.admission.gate.counts()
+	w.trim(calls)
 	w.nudge()
 }
 

@@ -82,8 +82,8 @@ func TestWarmIsShared(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if st := srv.Stats(); st.WorkersStarted != 3 || st.PeakInFlight != 9 {
-			t.Errorf("%d workers, %d requests at once; want 3 for 9", st.WorkersStarted, st.PeakInFlight)
+		if st := srv.Stats(); st.WorkersStarted != 3 || st.PeakInFlight != 10 {
+			t.Errorf("%d workers, %d requests at once; want 3 for 10", st.WorkersStarted, st.PeakInFlight)
 		}
 	})
 }

@@ -94,6 +94,7 @@ func (w *warmed) run(inputs int, upload time.Duration) {
 			if !yield(job) {
 				return
 			}
+			time.Sleep(handOver) // the order of the jobs is the same with and without the wake
 		}
 	}
 	w.begun = time.Now()

@@ -43,18 +43,23 @@ type Recorder struct {
 // NewRecorder makes a Recorder that writes to w, which may be nil.
 func NewRecorder(w io.Writer) *Recorder { return &Recorder{w: w} }
 
+// add records a line. What is kept is what is read back from a file, to the
+// millisecond, so that a report made again is the same.
 func (r *Recorder) add(l line) {
+	b, err := json.Marshal(l)
+	var kept line
+	if err == nil {
+		err = json.Unmarshal(b, &kept)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.log.add(l)
-	if r.w == nil || r.err != nil {
-		return
-	}
-	b, err := json.Marshal(l)
-	if err == nil {
+	r.log.add(kept)
+	if err == nil && r.w != nil && r.err == nil {
 		_, err = r.w.Write(append(b, '\n'))
 	}
-	r.err = err // the first one: what was kept in memory still makes a report
+	if r.err == nil {
+		r.err = err // the first one: what was kept in memory still makes a report
+	}
 }
 
 // Log gives what was recorded, complete and in order, and the first error of

@@ -44,7 +44,7 @@ func compare(rounds int, only, clients []string, stop <-chan os.Signal) error {
 		if err != nil {
 			return err
 		}
-		print(w, results)
+		printTable(w, results)
 		targets = append(targets, judge(w, results)...)
 	}
 	return printTargets(targets)
@@ -129,7 +129,7 @@ func cpu(f figures) float64     { return f.CPU }
 func rss(f figures) float64     { return float64(f.RSS) / 1e6 }
 func opened(f figures) float64  { return float64(f.Opened) }
 
-func print(w workload, results map[string][]figures) {
+func printTable(w workload, results map[string][]figures) {
 	fmt.Printf("\n%s: %s\n", w.name, w.what)
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "client\trounds\twall s\tCPU s\tRSS MB\tconnections\twall / bare\tCPU / bare\t")

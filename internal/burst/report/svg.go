@@ -60,7 +60,7 @@ func svgJobs(b *bytes.Buffer, r *run, x func(seconds) float64, y, h int) int {
 func svgWorkers(b *bytes.Buffer, r *run, x func(seconds) float64, y, h int) int {
 	for _, w := range r.log.Workers {
 		end := workerEnd(r.log, w)
-		svgBar(b, x(w.Begun), x(max(w.Begun, w.Ready)), y, h-1, "#f2b34c", w.ID+" starting")
+		svgBar(b, x(w.Begun), x(max(w.Begun, w.Ready)), y, h-1, "#c77f53", w.ID+" starting")
 		svgBar(b, x(max(w.Begun, w.Ready)), x(end), y, h-1, "#9fc9b4", w.ID+" ready")
 		fmt.Fprintf(b, `<text x="12" y="%d" font-size="9">worker</text>`+"\n", y+h-1)
 		y += h
