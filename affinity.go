@@ -102,7 +102,7 @@ func (s *Session) send(req *http.Request, do func(*http.Request) (*http.Response
 	ctx := req.Context()
 	if s.over.Err() != nil {
 		closeBody(req)
-		return nil, s.refuse(req.Method + " " + req.URL.Path)
+		return nil, s.refuse("request in a session")
 	}
 	opts, _ := ctx.Value(callOptionsKey{}).([]CallOption)
 	resp, err := do(req.WithContext(WithCallOptions(ctx, append(opts[:len(opts):len(opts)], inSession(s))...)))
@@ -176,10 +176,7 @@ func (c *call) pin(req *http.Request, o *callOptions) {
 		}
 	}
 	if pin != "" {
-		if req.Header = req.Header.Clone(); req.Header == nil {
-			req.Header = make(http.Header, 1)
-		}
-		req.Header[workerIDHeader] = []string{pin}
+		req.Header = withHeader(req.Header, workerIDHeader, []string{pin})
 	}
 	anyWorker := o.anyWorker || o.session != nil && o.session.other
 	c.droppable = anyWorker && req.Header.Get(workerIDHeader) != ""

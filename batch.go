@@ -78,13 +78,13 @@ func NewBatch[Out any](ctx context.Context, c *Client, requests ...JobRequest) (
 	}
 	var made BatchStatus
 	if err := c.callJobs(ctx, http.MethodPost, "/batch", body, &made); err != nil {
-		return nil, err
+		return nil, hideSecrets(err, requests...)
 	}
 	if made.ID == "" {
 		return nil, &Error{Op: op, Err: errors.New("the answer has no batch id"), MayHaveRun: true}
 	}
 	b := OpenBatch[Out](c, made.ID)
-	return b, b.add(ctx, pages)
+	return b, hideSecrets(b.add(ctx, pages), requests...)
 }
 
 // OpenBatch gives a handle on a batch that exists. Nothing is sent.
@@ -115,7 +115,7 @@ func (b *Batch[Out]) Add(ctx context.Context, requests ...JobRequest) error {
 	if err != nil {
 		return err
 	}
-	return b.add(ctx, pages)
+	return hideSecrets(b.add(ctx, pages), requests...)
 }
 
 func (b *Batch[Out]) add(ctx context.Context, pages [][]json.RawMessage) error {

@@ -411,6 +411,26 @@ func TestJobFailureForms(t *testing.T) {
 	}
 }
 
+// A service that echoes what it was sent puts no secret into an error.
+func TestJobErrorsShowNoSecret(t *testing.T) {
+	log := new(logs)
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Times: runpodtest.Always, Do: runpodtest.Answer(400, "bad: hush-hush "+srv.APIKey)})
+		r := JobRequest{Input: 1, S3: &JobS3{AccessID: "i", AccessSecret: "hush-hush"}}
+		_, err1 := RunJob[any](t.Context(), c, r)
+		_, err2 := RunSync[any](t.Context(), c, r)
+		_, err3 := NewBatch[any](t.Context(), c, r)
+		for _, err := range []error{err1, err2, err3} {
+			if err == nil || !errors.Is(err, ErrBadRequest) || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), srv.APIKey) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if strings.Contains(log.String(), srv.APIKey) {
+			t.Error("the log shows the key")
+		}
+	}, WithLogger(log.logger()))
+}
+
 func TestJobBatch(t *testing.T) {
 	cfg := jobEndpoint()
 	cfg.ServiceTime, cfg.Concurrency = runpodtest.Fixed(time.Second), 8

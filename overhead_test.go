@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +37,10 @@ func TestMain(m *testing.M) {
 	}()
 	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(workerIDHeader, "w1")
+		if n, err := strconv.ParseInt(r.URL.Query().Get("stream"), 10, 64); err == nil {
+			writeStream(w, n)
+			return
+		}
 		io.WriteString(w, `{"ok":true}`)
 	}))
 }
@@ -67,11 +72,15 @@ func startOverheadServer(b *testing.B) string {
 // and processor time as a ratio, the median of alternating rounds.
 func BenchmarkOverhead(b *testing.B) {
 	for _, goroutines := range []int{1, 64} {
-		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) { measureOverhead(b, goroutines) })
+		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
+			measureOverhead(b, goroutines, func(c *Client) doer { return c.Do })
+		})
 	}
 }
 
-func measureOverhead(b *testing.B, goroutines int) {
+type doer = func(*http.Request) (*http.Response, error)
+
+func measureOverhead(b *testing.B, goroutines int, of func(*Client) doer) {
 	const rounds = 10
 	url := startOverheadServer(b)
 	plain := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: goroutines, Protocols: http1()}}
@@ -82,7 +91,8 @@ func measureOverhead(b *testing.B, goroutines int) {
 	}
 	defer c.Close()
 	requests := max(2000, b.N/rounds)
-	run := func(do func(*http.Request) (*http.Response, error)) (cpu time.Duration, allocs float64) {
+	ours := of(c)
+	run := func(do doer) (cpu time.Duration, allocs float64) {
 		var wg sync.WaitGroup
 		before, cpuBefore := mallocs(), cpuTime()
 		for range goroutines {
@@ -105,11 +115,11 @@ func measureOverhead(b *testing.B, goroutines int) {
 		return cpuTime() - cpuBefore, float64(mallocs()-before) / n
 	}
 	run(plain.Do)
-	run(c.Do)
+	run(ours)
 	var ratios, more []float64
 	for range rounds {
 		plainCPU, plainAllocs := run(plain.Do)
-		cpu, allocs := run(c.Do)
+		cpu, allocs := run(ours)
 		ratios = append(ratios, float64(cpu)/float64(plainCPU))
 		more = append(more, allocs-plainAllocs)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -117,13 +118,19 @@ func (c *call) own(req *http.Request) error {
 	if req.Method == "" {
 		req.Method = http.MethodGet
 	}
-	if c.foreign || len(req.Header["Authorization"]) == 0 {
-		if req.Header = req.Header.Clone(); req.Header == nil {
-			req.Header = make(http.Header, 1)
-		}
-		req.Header["Authorization"] = c.ep.bearer
+	if auth := req.Header["Authorization"]; len(auth) == 0 || c.foreign && !slices.Equal(auth, c.ep.bearer) {
+		req.Header = withHeader(req.Header, "Authorization", c.ep.bearer)
 	}
 	return nil
+}
+
+// withHeader is a copy of a header with one field set. The copy shares the
+// values, which nobody changes.
+func withHeader(h http.Header, name string, values []string) http.Header {
+	own := make(http.Header, len(h)+1)
+	maps.Copy(own, h)
+	own[name] = values
+	return own
 }
 
 // checkHead refuses what net/http would refuse to send, over and over.

@@ -33,11 +33,13 @@ type Event struct {
 //
 // The last round has the error, if there is one, and no event: an *Error where
 // the answer is no event stream, where it breaks off, and where an event has
-// over 30 MB. A stream that ends within an event is [io.ErrUnexpectedEOF] too,
+// over 30 MB ([ErrTooLarge]). A stream that ends within an event is [io.ErrUnexpectedEOF] too,
 // not a clean end: its last event is incomplete and not given. Nothing is sent
 // again, since events were handed over: ask anew, with Event.ID where the
 // worker knows what to do with it.
-func Events(resp *http.Response) iter.Seq2[Event, error] {
+func Events(resp *http.Response) iter.Seq2[Event, error] { return readEvents(resp, maxEvent) }
+
+func readEvents(resp *http.Response, limit int) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		defer resp.Body.Close()
 		if resp.StatusCode == http.StatusNoContent {
@@ -47,7 +49,7 @@ func Events(resp *http.Response) iter.Seq2[Event, error] {
 			yield(Event{}, err)
 			return
 		}
-		s := &eventStream{r: bufio.NewReader(resp.Body)}
+		s := &eventStream{r: bufio.NewReader(resp.Body), limit: limit}
 		for {
 			event, err := s.next()
 			if err == io.EOF {
@@ -104,6 +106,7 @@ func responseError(resp *http.Response) *Error {
 // CR; a line that ends with CR is there at once, not when the next byte is.
 type eventStream struct {
 	r       *bufio.Reader
+	limit   int    // of an event, in bytes
 	line    []byte // the current one, its memory reused
 	afterCR bool   // a line feed that comes next belongs to the line before
 	lines   int
@@ -113,8 +116,6 @@ type eventStream struct {
 	data  []byte
 	open  bool // an event has begun: it has fields, and no empty line yet
 }
-
-var errEventTooLarge = errors.New("an event has over 30 MB")
 
 // next reads up to the end of the next event. At the stream's own end the error
 // is io.EOF.
@@ -154,8 +155,8 @@ func (s *eventStream) readLine() error {
 		if end < 0 {
 			end = len(buf)
 		}
-		if len(s.line)+len(s.data)+end > maxEvent {
-			return errEventTooLarge
+		if len(s.line)+len(s.data)+end > s.limit {
+			return fmt.Errorf("an event has over %d bytes: %w", s.limit, ErrTooLarge)
 		}
 		s.line = append(s.line, buf[:end]...)
 		if end < len(buf) {
