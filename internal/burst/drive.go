@@ -41,7 +41,8 @@ type session struct {
 // error says that the run could not begin. The target is closed.
 func Drive(ctx context.Context, t *Target, s Settings, plan *Plan, rec *Recorder, p *Progress) error {
 	defer t.Close()
-	c := clock{time.Now(), t.Speed}
+	// A moment of 0 means that it was not reached; so none is.
+	c := clock{time.Now().Add(-time.Millisecond), t.Speed}
 	run := &session{target: t, settings: s, plan: plan, clock: c, rec: rec, progress: p, id: rand.Text()[:10],
 		dials: &dials{dial: t.Dial, s3: hostPort(t.S3URL), clock: c}, save: saver(s.SaveDir)}
 	cl, err := open(s.Client, run)
