@@ -93,6 +93,14 @@ func TestInterruptedAndResumed(t *testing.T) {
 	}
 	records.WriteString(`{"job":{"ind`) // as one that was killed leaves it
 	records.Close()
+	for want, args := range map[string][]string{
+		"give -preset run2": {"-preset", "run1"},
+		"say so with -live": {"-live"},
+	} {
+		if _, errs := command(t, t.Context(), exitUsage, append(args, "-resume", f("a.jsonl"))...); !strings.Contains(errs, want) {
+			t.Errorf("%v: %q, want %q", args, errs, want)
+		}
+	}
 	command(t, t.Context(), exitDone, "-resume", f("a.jsonl"), "-speed", "200", "-bytes", "10", "-json", f("b.json"))
 	if rest := figures(t, f("b.json"))[0]; rest.Succeeded != 30-first.Succeeded || rest.Requests != 30-first.Succeeded {
 		t.Errorf("%d of the %d missing jobs succeeded, of %d asked for", rest.Succeeded, 30-first.Succeeded, rest.Requests)

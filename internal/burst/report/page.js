@@ -121,6 +121,11 @@ class Timeline {
         g.strokeRect(x0, y, Math.max(2, w), h);
       }
     });
+    g.fillStyle = this.lost;
+    for (const a of j.attempts.slice(0, -1)) {
+      const x = this.x(a.end);
+      if (x > LEFT && x < this.width - RIGHT) g.fillRect(x - 1.5, y, 3, h);
+    }
     if (marked) { g.fillStyle = this.focus; g.fillRect(0, y, 3, h); }
   }
 
