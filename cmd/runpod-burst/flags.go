@@ -27,7 +27,7 @@ type options struct {
 	bytes    int
 	clients  []string
 	given    map[string]bool // flags that stood on the command line
-	jsonl    string // records
+	jsonl    string          // records
 	report   string
 	json     string // figures
 	svg      string
