@@ -26,7 +26,8 @@ type options struct {
 
 	bytes    int
 	clients  []string
-	jsonl    string // records
+	given    map[string]bool // flags that stood on the command line
+	jsonl    string          // records
 	report   string
 	json     string // figures
 	svg      string
@@ -147,6 +148,7 @@ func given(f *flag.FlagSet) map[string]bool {
 // complete fills in what depends on several flags, and refuses what makes no sense.
 func (o *options) complete(given map[string]bool) error {
 	s := &o.set
+	o.given = given
 	if o.clients == nil {
 		o.clients = []string{"library"}
 	}
@@ -157,7 +159,7 @@ func (o *options) complete(given map[string]bool) error {
 		o.preset = "none"
 	}
 	if p, ok := burst.Presets[o.preset]; ok && !o.live {
-		o.cfg.Preset = p.Preset()
+		o.cfg.Preset, s.Preset = p.Preset(), o.preset
 		if !given["concurrency"] {
 			s.Concurrency = p.Concurrency
 		}

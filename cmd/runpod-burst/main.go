@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -184,6 +185,12 @@ func (o *options) continued() error {
 		return err
 	}
 	last := logs[len(logs)-1].Run
+	switch {
+	case last.Simulated == o.live:
+		return fmt.Errorf("its run was on %s: say so with -live, or leave -live out", last.Endpoint)
+	case last.Preset != o.set.Preset:
+		return fmt.Errorf("its run was on %s: give -preset %s", last.Endpoint, cmp.Or(last.Preset, "none"))
+	}
 	jobs := 0
 	for _, l := range logs {
 		if l.Run.Name == last.Name && !l.Run.Resumed {
@@ -193,6 +200,9 @@ func (o *options) continued() error {
 	s := &o.set
 	o.clients, s.Requests = []string{last.Name}, jobs
 	s.Inputs, s.Manifest = last.Inputs, last.Manifest
+	if !o.given["concurrency"] {
+		s.Concurrency = last.Concurrency
+	}
 	s.Only = burst.Missing(logs, last.Name, jobs)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/burst/report"
+	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
 // command runs the program and checks its exit status.
@@ -91,6 +93,14 @@ func TestInterruptedAndResumed(t *testing.T) {
 	}
 	records.WriteString(`{"job":{"ind`) // as one that was killed leaves it
 	records.Close()
+	for want, args := range map[string][]string{
+		"give -preset run2": {"-preset", "run1"},
+		"say so with -live": {"-live"},
+	} {
+		if _, errs := command(t, t.Context(), exitUsage, append(args, "-resume", f("a.jsonl"))...); !strings.Contains(errs, want) {
+			t.Errorf("%v: %q, want %q", args, errs, want)
+		}
+	}
 	command(t, t.Context(), exitDone, "-resume", f("a.jsonl"), "-speed", "200", "-bytes", "10", "-json", f("b.json"))
 	if rest := figures(t, f("b.json"))[0]; rest.Succeeded != 30-first.Succeeded || rest.Requests != 30-first.Succeeded {
 		t.Errorf("%d of the %d missing jobs succeeded, of %d asked for", rest.Succeeded, 30-first.Succeeded, rest.Requests)
@@ -181,5 +191,47 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 	out, _ := command(t, t.Context(), exitDone, "-h")
 	if !strings.Contains(out, "analyze [flags] FILE") {
 		t.Error(out)
+	}
+}
+
+// A live endpoint does not tell of its workers; what answers tell is all there is.
+func TestLive(t *testing.T) {
+	srv, err := runpodtest.NewServer(runpodtest.Config{Loopback: true, MinWorkers: 2, ServiceTime: runpodtest.Fixed(10 * time.Millisecond),
+		Handler: func(w runpodtest.Worker) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/api/v1/tryon" {
+					rw.WriteHeader(http.StatusNotFound)
+					return
+				}
+				os.WriteFile(filepath.Join(w.VolumeDir, "r.bin"), []byte("result"), 0o644)
+				rw.Write([]byte(`{"result_image_path":"/runpod-volume/r.bin"}`))
+			})
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	for name, value := range map[string]string{
+		"RUNPOD_ENDPOINT_ID": "", "RUNPOD_ENDPOINT_URL": srv.EndpointURL, "RUNPOD_API_KEY": srv.APIKey,
+		"RUNPOD_S3_ENDPOINT_URL": srv.S3URL, "RUNPOD_S3_REGION": srv.Region, "RUNPOD_S3_BUCKET_NAME": srv.Bucket,
+		"RUNPOD_S3_ACCESS_KEY_ID": srv.AccessKeyID, "RUNPOD_S3_SECRET_ACCESS_KEY": srv.SecretAccessKey,
+	} {
+		t.Setenv(name, value)
+	}
+	f := in(t)
+	command(t, t.Context(), exitDone, "-live", "-requests", "8", "-bytes", "10", "-out", f("out"), "-json", f("a.json"), "-jsonl", f("a.jsonl"), "-report", f("a.html"))
+	s := figures(t, f("a.json"))[0]
+	if s.Succeeded != 8 || s.Workers < 1 || s.Workers > 2 || s.WorkersKnown || s.Stages["at the endpoint"] == 0 {
+		t.Errorf("%+v", s)
+	}
+	if !strings.Contains(readFile(t, f("a.html")), "not told by the endpoint") {
+		t.Error("the report does not say what is not known")
+	}
+	for _, name := range []string{"a.jsonl", "a.html", "a.json"} {
+		for _, secret := range []string{srv.APIKey, srv.SecretAccessKey} {
+			if strings.Contains(readFile(t, f(name)), secret) {
+				t.Errorf("a secret stands in %s", name)
+			}
+		}
 	}
 }

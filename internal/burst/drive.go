@@ -20,7 +20,7 @@ type Settings struct {
 	SaveDir     string  // results of jobs that name no file go there; "": they are not fetched
 	Only        []int   // the jobs to do, by index; nil: all
 
-	Inputs, Manifest string // for the record
+	Inputs, Manifest, Preset string // for the record
 }
 
 // session is one run under way.
@@ -41,7 +41,8 @@ type session struct {
 // error says that the run could not begin. The target is closed.
 func Drive(ctx context.Context, t *Target, s Settings, plan *Plan, rec *Recorder, p *Progress) error {
 	defer t.Close()
-	c := clock{time.Now(), t.Speed}
+	// A moment of 0 means that it was not reached; so none is.
+	c := clock{time.Now().Add(-time.Millisecond), t.Speed}
 	run := &session{target: t, settings: s, plan: plan, clock: c, rec: rec, progress: p, id: rand.Text()[:10],
 		dials: &dials{dial: t.Dial, s3: hostPort(t.S3URL), clock: c}, save: saver(s.SaveDir)}
 	cl, err := open(s.Client, run)
@@ -60,7 +61,7 @@ func Drive(ctx context.Context, t *Target, s Settings, plan *Plan, rec *Recorder
 
 func (s *session) header() *Run {
 	t, o := s.target, s.settings
-	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
+	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Preset: o.Preset, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
 		Requests: s.count(), Concurrency: o.Concurrency, Rate: o.Rate, Ramp: o.Ramp, Duration: o.Duration,
 		QueueWait: t.QueueWait, MinWorkers: t.Min, Inputs: o.Inputs, Manifest: o.Manifest, Resumed: o.Only != nil}
 }

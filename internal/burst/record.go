@@ -40,6 +40,7 @@ type Run struct {
 	Name        string    `json:"name"` // the client: naive, docs or library
 	Endpoint    string    `json:"endpoint"`
 	Simulated   bool      `json:"simulated,omitempty"`
+	Preset      string    `json:"preset,omitempty"` // of a simulated endpoint
 	Started     time.Time `json:"started"`
 	Speed       float64   `json:"speed"` // endpoint seconds in a second
 	Seed        uint64    `json:"seed,omitempty"`

@@ -63,10 +63,11 @@ func (r *run) adviseWarm() (Advice, bool) {
 		return Advice{}, false
 	}
 	n := max(2, r.log.Run.MinWorkers+1)
-	as, warm := replay.makespan(replay.ready), replay.makespan(replay.warm(n))
-	return Advice{fmt.Sprintf("For bursts, keep %d minimum workers: that would have saved %v.", n, as-warm),
-			fmt.Sprintf("This run's working times, replayed: %v with its workers, %v with %d of them ready at the start. They cost their idle time between bursts.", as, warm, n)},
-		as-warm > as/50 && as-warm > 1
+	end, mean := replay.run(replay.ready)
+	warmEnd, warmMean := replay.run(replay.warm(n))
+	return Advice{fmt.Sprintf("For bursts, keep %d minimum workers: that would have saved a job %v on the average.", n, mean-warmMean),
+		fmt.Sprintf("This run's working times, replayed: a job took %v and the whole burst %v with its workers, %v and %v with %d of them ready at the start. They cost their idle time between bursts.",
+			mean, end, warmMean, warmEnd, n)}, mean-warmMean > mean/50 && mean-warmMean > 1
 }
 
 // adviseMore says what more workers would have saved.
@@ -76,9 +77,10 @@ func (r *run) adviseMore() (Advice, bool) {
 		return Advice{}, false
 	}
 	const extra = 2
-	as, more := replay.makespan(replay.ready), replay.makespan(replay.more(extra))
+	as, _ := replay.run(replay.ready)
+	more, _ := replay.run(replay.more(extra))
 	queue := peak(queueSpans(r.log))
-	return Advice{fmt.Sprintf("Raise the maximum workers by %d: that would have saved about %v.", extra, as-more),
+	return Advice{fmt.Sprintf("Raise the maximum workers by %d: the burst would have ended about %v earlier.", extra, as-more),
 			fmt.Sprintf("Up to %d requests waited in the balancer at once, with %s at the most. Replayed: %v instead of %v, for the same working time and %d cold starts more.",
 				queue, plural(r.Figures.PeakWorkers, "worker"), more, as, extra)},
 		as-more > as/10 && queue > r.Figures.PeakWorkers

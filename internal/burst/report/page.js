@@ -7,6 +7,8 @@ const LEFT = 92, RIGHT = 10;
 const secs = t => (t / 1000).toFixed(t < 10000 ? 1 : 0) + ' s';
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const highest = steps => Math.max(1, ...steps.map(s => s[1]));
+
 // A job as the data's lists have it, in words.
 const job = d => {
   const j = {number: d[0], id: texts[d[1]], state: d[2], due: d[3], stages: [], attempts: [], error: texts[d[6]]};
@@ -82,9 +84,9 @@ class Timeline {
     this.ink = css('--ink'); this.soft = css('--soft'); this.line = css('--line'); this.lost = css('--lost'); this.focus = css('--focus');
     this.drawJobs(all);
     this.drawWorkers();
-    const flight = Math.max(1, ...this.run.flight.map(s => s[1]));
-    this.drawSteps('.counts', 'in flight', [[this.run.flight, css('--s5')], [this.run.queue, css('--s4')]], flight, true);
-    this.drawSteps('.conns', 'S3 conns', [[this.run.s3, css('--s2')]], Math.max(1, ...this.run.s3.map(s => s[1])), false);
+    const flight = highest(this.run.flight);
+    this.drawSteps('.counts', 'in flight', [[this.run.flight, css('--s5')], [this.run.queue, css('--s4')]], flight);
+    this.drawSteps('.conns', 'S3 conns', [[this.run.s3, css('--s2')]], highest(this.run.s3));
   }
 
   drawJobs(all) {
@@ -96,10 +98,11 @@ class Timeline {
     const top = all ? 0 : this.scroll.scrollTop;
     this.grid(g, height);
     const first = Math.floor(top / this.rowHeight), last = Math.min(rows, Math.ceil((top + height) / this.rowHeight));
-    for (let i = first; i < last; i++) this.drawJob(g, i, i * this.rowHeight - top);
+    const marked = all ? -1 : this.at.job;
+    for (let i = first; i < last; i++) this.drawJob(g, i, i * this.rowHeight - top, i === marked);
   }
 
-  drawJob(g, i, y) {
+  drawJob(g, i, y, marked) {
     const j = job(this.jobs[i]), h = this.rowHeight - (this.rowHeight > 5 ? 2 : 1);
     const every = Math.ceil(12 / this.rowHeight);
     if (i % every === 0) {
@@ -113,12 +116,17 @@ class Timeline {
       g.fillStyle = lost ? this.lost : this.colours[s.kind];
       const w = Math.max(0.5, Math.min(x1, this.width - RIGHT) - x0);
       g.fillRect(x0, y, w, h);
-      if (i === this.at.job && n === this.at.stage) {
+      if (marked && n === this.at.stage) {
         g.strokeStyle = this.ink; g.lineWidth = 2;
         g.strokeRect(x0, y, Math.max(2, w), h);
       }
     });
-    if (i === this.at.job) { g.fillStyle = this.focus; g.fillRect(0, y, 3, h); }
+    g.fillStyle = this.lost;
+    for (const a of j.attempts.slice(0, -1)) {
+      const x = this.x(a.end);
+      if (x > LEFT && x < this.width - RIGHT) g.fillRect(x - 1.5, y, 3, h);
+    }
+    if (marked) { g.fillStyle = this.focus; g.fillRect(0, y, 3, h); }
   }
 
   drawWorkers() {
@@ -144,8 +152,8 @@ class Timeline {
   }
 
   // drawSteps draws counts over time; the first list is filled.
-  drawSteps(where, label, lists, most, axis) {
-    const height = 70, g = this.sized(this.box.querySelector(where), height + (axis ? 18 : 18));
+  drawSteps(where, label, lists, most) {
+    const height = 70, g = this.sized(this.box.querySelector(where), height + 18);
     this.grid(g, height);
     this.axis(g, height + 13);
     g.fillStyle = this.soft;

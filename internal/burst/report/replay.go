@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/gpuburst/runpod-go/internal/burst"
@@ -10,7 +11,7 @@ import (
 // uploads, waits in one line for the first free worker, works for as long as it
 // did. It stands for "what if": nothing is refused, workers do not stop.
 type replay struct {
-	due, upload, work []seconds // by job, in the order they began
+	due, upload, work []seconds // by job, in the order they came to the endpoint
 	places            int
 	ready             []seconds // workers, when each is ready
 }
@@ -18,10 +19,12 @@ type replay struct {
 // newReplay takes the times of work from a run of which they are known.
 func newReplay(l *burst.Log) (*replay, bool) {
 	r := &replay{places: max(1, l.Run.Concurrency)}
-	begun := slices.SortedFunc(slices.Values(l.Jobs), func(a, b burst.Job) int { return int(1000 * (a.Begin - b.Begin)) })
+	came := slices.SortedFunc(slices.Values(l.Jobs), func(a, b burst.Job) int {
+		return cmp.Or(cmp.Compare(cmp.Or(a.Uploaded, a.End), cmp.Or(b.Uploaded, b.End)), a.Index-b.Index)
+	})
 	var sum seconds
-	for i := range begun {
-		j := &begun[i]
+	for i := range came {
+		j := &came[i]
 		if n := len(j.Attempts); n > 0 && j.Attempts[n-1].Taken > 0 {
 			r.work = append(r.work, j.Attempts[n-1].End-j.Attempts[n-1].Taken)
 			sum += r.work[len(r.work)-1]
@@ -58,8 +61,9 @@ func countOf(all []seconds, v seconds) (n int) {
 	return n
 }
 
-// makespan is when the last job has ended with workers ready at these times.
-func (r *replay) makespan(ready []seconds) (end seconds) {
+// run does the work with workers ready at these times, and gives when the last
+// job has ended and how long a job took on the average.
+func (r *replay) run(ready []seconds) (end, mean seconds) {
 	free := slices.Clone(ready)
 	places := make([]seconds, r.places)
 	if r.due[len(r.due)-1] > 0 {
@@ -67,13 +71,15 @@ func (r *replay) makespan(ready []seconds) (end seconds) {
 	}
 	for i := range r.work {
 		p := earliest(places)
-		arrive := max(places[p], r.at(i)) + r.upload[i]
+		begin := max(places[p], r.at(i))
+		arrive := begin + r.upload[i]
 		w := earliest(free)
 		free[w] = max(free[w], arrive) + r.work[i]
 		places[p] = free[w]
 		end = max(end, free[w])
+		mean += (free[w] - begin) / seconds(len(r.work))
 	}
-	return end
+	return end, mean
 }
 
 // at is when job i was to come by itself: jobs of a burst wait only for places.

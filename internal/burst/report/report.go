@@ -69,7 +69,6 @@ func Write(w io.Writer, logs []*burst.Log, o Options) error {
 	return page.Execute(w, map[string]any{
 		"Title": title(runs), "Runs": runs, "Compare": compare(runs),
 		"CSS": template.CSS(pageCSS), "JS": template.JS(pageJS), "Data": template.JS(escapeScript(data)),
-		"Stages": legend(),
 	})
 }
 
@@ -83,15 +82,6 @@ func title(runs []*run) string {
 		names[i] = r.Name()
 	}
 	return "Burst: " + strings.Join(names, ", ")
-}
-
-type legendItem struct{ Name, Class string }
-
-func legend() (items []legendItem) {
-	for i, name := range stageNames {
-		items = append(items, legendItem{name, fmt.Sprintf("s%d", i)})
-	}
-	return items
 }
 
 // The page's words about a run.
@@ -122,7 +112,7 @@ func (r *run) Setting() string {
 		s += fmt.Sprintf(", over a ramp of %v", o.Ramp)
 	}
 	if o.Speed != 1 {
-		s += fmt.Sprintf("; simulated, its time running %g times as fast (all times here are the endpoint's)", o.Speed)
+		s += fmt.Sprintf("; its time ran %g times as fast (all times here are the endpoint's)", o.Speed)
 	}
 	if !o.Started.IsZero() {
 		s += "; begun " + o.Started.Format("2006-01-02 15:04 MST")

@@ -15,6 +15,8 @@ import (
 // stageColours are those of the page in light, in the order of stageNames.
 var stageColours = []string{"#d8dde3", "#b7bec8", "#4f8fd9", "#cfc6e6", "#f2b34c", "#2f9e6e", "#7fb069", "#e3d3b4", "#8a63c7"}
 
+const colourLost, colourStarting, colourReady = "#d1345b", "#c77f53", "#9fc9b4"
+
 // maxSVGJobs bounds a picture that is to be read row by row.
 const maxSVGJobs = 500
 
@@ -34,11 +36,13 @@ func WriteSVG(w io.Writer, logs []*burst.Log) error {
 		y = svgJobs(&b, r, x, y, rowHeight)
 		y = svgWorkers(&b, r, x, y+6, rowHeight) + 30
 	}
-	for i, name := range stageNames {
+	legend := append(slices.Clone(stageNames), "lost, or sent again", "worker starting", "worker ready")
+	colours := append(slices.Clone(stageColours), colourLost, colourStarting, colourReady)
+	for i, name := range legend {
 		lx, ly := 12+i%5*190, y+i/5*18
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="10" height="10" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", lx, ly-9, stageColours[i], lx+14, ly, name)
+		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="10" height="10" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", lx, ly-9, colours[i], lx+14, ly, name)
 	}
-	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#333"><rect width="100%%" height="100%%" fill="#fff"/>`+"\n%s</svg>\n", width, y+30, b.Bytes())
+	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#333"><rect width="100%%" height="100%%" fill="#fff"/>`+"\n%s</svg>\n", width, y+48, b.Bytes())
 	return err
 }
 
@@ -48,9 +52,12 @@ func svgJobs(b *bytes.Buffer, r *run, x func(seconds) float64, y, h int) int {
 		for _, s := range stages(j) {
 			colour := stageColours[slices.Index(stageNames, s.name)]
 			if s.attempt >= 0 && s.attempt == len(j.Attempts)-1 && !j.OK {
-				colour = "#d1345b"
+				colour = colourLost
 			}
 			svgBar(b, x(s.from), x(s.to), y, h-1, colour, fmt.Sprintf("job %s, %s: %v", j.ID, s.name, s.to-s.from))
+		}
+		for _, a := range j.Attempts[:max(0, len(j.Attempts)-1)] {
+			svgBar(b, x(a.End)-1.5, x(a.End)+1.5, y, h-1, colourLost, "sent again: "+a.Reason)
 		}
 		y += h
 	}
@@ -60,8 +67,8 @@ func svgJobs(b *bytes.Buffer, r *run, x func(seconds) float64, y, h int) int {
 func svgWorkers(b *bytes.Buffer, r *run, x func(seconds) float64, y, h int) int {
 	for _, w := range r.log.Workers {
 		end := workerEnd(r.log, w)
-		svgBar(b, x(w.Begun), x(max(w.Begun, w.Ready)), y, h-1, "#c77f53", w.ID+" starting")
-		svgBar(b, x(max(w.Begun, w.Ready)), x(end), y, h-1, "#9fc9b4", w.ID+" ready")
+		svgBar(b, x(w.Begun), x(max(w.Begun, w.Ready)), y, h-1, colourStarting, w.ID+" starting")
+		svgBar(b, x(max(w.Begun, w.Ready)), x(end), y, h-1, colourReady, w.ID+" ready")
 		fmt.Fprintf(b, `<text x="12" y="%d" font-size="9">worker</text>`+"\n", y+h-1)
 		y += h
 	}

@@ -66,7 +66,8 @@ func (r *run) unfinished() (why []string) {
 // pattern says what the run's time went into.
 func (r *run) pattern() (why []string) {
 	f := &r.Figures
-	if gap, ok := oneByOne(r.log); ok {
+	gap, uploads := oneByOne(r.log)
+	if uploads {
 		why = append(why, fmt.Sprintf("Uploads arrived one by one, one every %v: a job waited %v for the upload pool, so the endpoint never saw the burst and %s.",
 			gap, f.Stages[stPool]/seconds(max(1, len(r.log.Jobs))), workersStarted(f.Workers)))
 	}
@@ -74,7 +75,11 @@ func (r *run) pattern() (why []string) {
 		why = append(why, text)
 	}
 	if first, ok := firstReady(r.log); ok && first > 1 {
-		why = append(why, fmt.Sprintf("The endpoint was cold: its first worker was ready after %v, %s.", first, workersStarted(f.Workers)))
+		text := fmt.Sprintf("The endpoint was cold: its first worker was ready after %v", first)
+		if !uploads {
+			text += ", " + workersStarted(f.Workers)
+		}
+		why = append(why, text+".")
 	}
 	return why
 }

@@ -1,0 +1,3 @@
+// Package browser holds the tests of runpod-burst's report in a real browser. It
+// is a module of its own, so that nobody else needs what drives the browser.
+package browser
