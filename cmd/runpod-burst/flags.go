@@ -246,6 +246,8 @@ func (o *options) target() (*burst.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.UploadEvery = burst.Presets[o.preset].UploadEvery
+	if t.UploadEvery = burst.Presets[o.preset].UploadEvery; t.UploadEvery > 0 {
+		t.Name += fmt.Sprintf(" (a plain client's upload pool is imitated: it lets a job through every %v)", t.UploadEvery)
+	}
 	return t, nil
 }

@@ -284,3 +284,12 @@ func BenchmarkTenThousandJobs(b *testing.B) {
 type counter int
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
+
+// A run that was stopped before anything came of it still has a report.
+func TestNothingWasDone(t *testing.T) {
+	l := &burst.Log{Run: burst.Run{Name: "library", Requests: 3, Concurrency: 1, Speed: 1}, End: &burst.End{Interrupted: true}}
+	checkPage(t, []*burst.Log{l})
+	if got := Summarize([]*burst.Log{l}, Options{})[0]; got.Verdict != "0 of 3 jobs succeeded." || got.NotStarted != 3 {
+		t.Errorf("%q, %d not begun", got.Verdict, got.NotStarted)
+	}
+}
