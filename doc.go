@@ -33,7 +33,8 @@
 //	401, 403                                   give up: ErrUnauthorized
 //	pinned worker gone or busy, with           drop the pin and retry
 //	    AnyWorker
-//	404                                        give up: ErrNotFound
+//	404                                        give up: ErrNotFound, or
+//	                                               ErrWorkerGone for a pinned one
 //	413                                        give up: ErrTooLarge
 //	408, 425, 429, 503                         retry, not before Retry-After
 //	other 4xx (422 ...)                        give up: ErrBadRequest

@@ -206,7 +206,7 @@ func documentedRows(t *testing.T) []string {
 		switch cell := strings.TrimSpace(left); {
 		case strings.HasPrefix(cell, "---"), cell == "answer":
 		case strings.HasPrefix(left, "    "):
-			rows[len(rows)-1] += " " + cell
+			rows[len(rows)-1] = strings.TrimSpace(rows[len(rows)-1] + " " + cell)
 		default:
 			rows = append(rows, cell)
 		}
