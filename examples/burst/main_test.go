@@ -62,8 +62,9 @@ func TestBurstBringsThePicturesHome(t *testing.T) {
 	}
 }
 
-// The workers start while the photographs are still on their way.
-func TestWarmedBurstIsSooner(t *testing.T) {
+// The burst runs twice, and the workers of the second are woken. How much sooner
+// that is stands in internal/bench, in virtual time: here the clock is real.
+func TestWarmedBurst(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "figures.json")
 	status, stdout := program(t, t.Context(), "-requests", "6", "-concurrency", "6", "-warm", "3", "-out", t.TempDir(), "-json", file)
@@ -74,8 +75,8 @@ func TestWarmedBurstIsSooner(t *testing.T) {
 	if status != exitDone || d.Naive != nil || d.Client == nil || d.Warmed == nil || !strings.Contains(stdout, "Warmed: first result") {
 		t.Fatalf("status %d: %+v", status, d)
 	}
-	if gain := d.Client.First - d.Warmed.First; gain < seconds(photoTime)/2 || d.Warmed.Workers != 3 {
-		t.Errorf("%v s saved on the first result with %d workers, want about %v", gain, d.Warmed.Workers, photoTime)
+	if d.Warmed.Workers != 3 || d.Warmed.Succeeded != 6 {
+		t.Errorf("%d workers and %d successes, want 3 and 6", d.Warmed.Workers, d.Warmed.Succeeded)
 	}
 }
 
