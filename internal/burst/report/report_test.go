@@ -259,14 +259,10 @@ func many(n int) *burst.Log {
 }
 
 func TestTenThousandJobs(t *testing.T) {
-	began := time.Now()
 	html := checkPage(t, []*burst.Log{many(10_000)})
 	t.Logf("10,000 jobs, 20,000 attempts: %.1f MB", float64(len(html))/1e6)
 	if len(html) > 20e6 {
 		t.Errorf("%d bytes, want at most 20 MB", len(html))
-	}
-	if took := time.Since(began); took > 30*time.Second { // the benchmark measures; this sees what is quadratic
-		t.Errorf("it took %v", took)
 	}
 }
 
