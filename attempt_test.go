@@ -444,3 +444,46 @@ func TestKeyReachesTheEndpointOnly(t *testing.T) {
 		}
 	})
 }
+
+// An attempt that gets no answer ends by the client's own limit, which lies
+// beyond the service's.
+func TestAttemptLimit(t *testing.T) {
+	limit := DefaultRetryPolicy().attemptLimit()
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		silent := func() { srv.Fault(runpodtest.Fault{Do: runpodtest.Delay(time.Hour)}) }
+		silent()
+		r, err := c.Call(t.Context(), "GET", "/x", nil, nil)
+		if err != nil || len(r.Attempts) != 2 || r.Attempts[0].Duration != limit || !errors.Is(r.Attempts[0].Err, errAttemptLimit) {
+			t.Errorf("idempotent: %+v, %v", r, err)
+		}
+		silent()
+		start := time.Now()
+		_, err = c.Call(t.Context(), "POST", "/x", nil, nil)
+		e, ok := errors.AsType[*Error](err)
+		if !ok || !errors.Is(err, ErrProcessingTimeout) || !e.MayHaveRun || time.Since(start) != limit {
+			t.Errorf("not idempotent, after %s: %v", time.Since(start), err)
+		}
+	})
+}
+
+// Where nothing is in flight, one caller and no more sleeps for less than the
+// workers' idle timeout.
+func TestOneCallerStaysOutThere(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		const long, short = 15 * time.Second, 4 * time.Second
+		if got := c.ep.pilot(long, time.Minute); got != long {
+			t.Errorf("what the server asked for was undercut: %s", got)
+		}
+		if first, second := c.ep.pilot(long, -1), c.ep.pilot(long, -1); first != short || second != long {
+			t.Errorf("the first caller sleeps %s, the second %s", first, second)
+		}
+		time.Sleep(short)
+		if err := c.ep.admission.gate.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer c.ep.admission.gate.release()
+		if got := c.ep.pilot(long, -1); got != long {
+			t.Errorf("somebody is in flight, and a caller sleeps %s", got)
+		}
+	})
+}

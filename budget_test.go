@@ -1,6 +1,8 @@
 package runpod
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -68,4 +70,19 @@ func TestOutageMakesNoStorm(t *testing.T) {
 			t.Errorf("%d attempts, the backoff alone would send about %d", n, alone)
 		}
 	}, WithMaxInFlight(15))
+}
+
+// A retry that the deadline forbids is not paid for.
+func TestBudgetIsRefunded(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{Do: runpodtest.Answer(503, "", "Retry-After", "40")})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, err := c.Call(ctx, "POST", "/x", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+		if b := c.ep.budgets.trouble; b.tokens != b.size {
+			t.Errorf("%v of %v tokens are left", b.tokens, b.size)
+		}
+	})
 }

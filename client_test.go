@@ -385,3 +385,24 @@ func TestNoSecretIsShown(t *testing.T) {
 		}
 	}, WithLogger(out.logger()))
 }
+
+// A job deletes what it uploaded, not what it found there.
+func TestInputsThatWereThereStay(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		shared := JobInput{Key: "shared/cat.jpg", Input: Bytes("cat.jpg", []byte("meow"))}
+		if _, err := c.Upload(t.Context(), shared.Key, shared.Input); err != nil {
+			t.Fatal(err)
+		}
+		own := JobInput{Key: "own/dog.jpg", Input: Bytes("dog.jpg", []byte("woof"))}
+		r, err := c.Run(t.Context(), Job{Path: "/x", Inputs: []JobInput{shared, own}})
+		if err != nil || !r.Inputs[0].Existed || r.Inputs[1].Existed {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		if left := remains(t, srv, "shared"); len(left) != 1 {
+			t.Errorf("the shared input is gone")
+		}
+		if left := remains(t, srv, "own"); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}, WithSkipExisting())
+}
