@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,6 +197,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 
 // A live endpoint does not tell of its workers; what answers tell is all there is.
 func TestLive(t *testing.T) {
+	var made atomic.Int64 // a result of its own for each job: one that is overwritten while it is read is an error
 	srv, err := runpodtest.NewServer(runpodtest.Config{Loopback: true, MinWorkers: 2, ServiceTime: runpodtest.Fixed(10 * time.Millisecond),
 		Handler: func(w runpodtest.Worker) http.Handler {
 			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -203,8 +205,9 @@ func TestLive(t *testing.T) {
 					rw.WriteHeader(http.StatusNotFound)
 					return
 				}
-				os.WriteFile(filepath.Join(w.VolumeDir, "r.bin"), []byte("result"), 0o644)
-				rw.Write([]byte(`{"result_image_path":"/runpod-volume/r.bin"}`))
+				name := fmt.Sprintf("r%d.bin", made.Add(1))
+				os.WriteFile(filepath.Join(w.VolumeDir, name), []byte("result"), 0o644)
+				fmt.Fprintf(rw, `{"result_image_path":"/runpod-volume/%s"}`, name)
 			})
 		}})
 	if err != nil {
