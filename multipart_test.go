@@ -185,8 +185,10 @@ func TestMultipartOnOneConnection(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if st := srv.Stats().S3Conns; st.Opened != 1 {
-			t.Errorf("%d connections", st.Opened)
+		// At once: net/http gives a connection up, now and then, whose answer came
+		// before it had noticed that the whole body was out.
+		if st := srv.Stats().S3Conns; st.Peak != 1 {
+			t.Errorf("%d connections at once", st.Peak)
 		}
 	}, smallParts, WithS3Conns(1))
 }
