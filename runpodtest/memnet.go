@@ -114,8 +114,8 @@ func (c *memConn) SetDeadline(t time.Time) error {
 // Close ends both directions: the other end reads what was sent, then EOF, and
 // its writes fail as on a socket whose peer has gone.
 func (c *memConn) Close() error {
+	c.out.fail(nil, net.ErrClosed, false) // first: whom c.in's end wakes may reset what is still open
 	c.in.fail(net.ErrClosed, syscallError("write", c.local, syscall.EPIPE), true)
-	c.out.fail(nil, net.ErrClosed, false)
 	return nil
 }
 
