@@ -26,7 +26,7 @@ func ExampleDial() {
 		log.Fatal(err)
 	}
 	defer conn.CloseNow()
-	time.Sleep(time.Second) // half a minute of the simulated endpoint's time
+	time.Sleep(time.Second) // 10 s of the simulated endpoint's time
 	if err := conn.Write(ctx, ws.MessageText, []byte("still the same worker")); err != nil {
 		log.Fatal(err)
 	}
@@ -39,12 +39,12 @@ func ExampleDial() {
 	// Output: still the same worker
 }
 
-// simulated is an endpoint whose workers echo, 30 times as fast as the service,
+// simulated is an endpoint whose workers echo, 10 times as fast as the service,
 // and a Client for it.
 func simulated() (client *runpod.Client, stop func()) {
-	const speed = 30
+	const speed = 10
 	srv, err := runpodtest.NewServer(runpodtest.Config{
-		Speed: speed, ColdStart: runpodtest.Fixed(20 * time.Second), SocketsIdle: true,
+		Speed: speed, ColdStart: runpodtest.Fixed(10 * time.Second), SocketsIdle: true,
 		Handler: func(runpodtest.Worker) http.Handler { return http.HandlerFunc(echo) },
 	})
 	if err != nil {

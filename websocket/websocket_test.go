@@ -161,6 +161,7 @@ func TestWorkerLivesAsLongAsTheSocket(t *testing.T) {
 					t.Error(err)
 				}
 				tt.end(conn)
+				synctest.Wait() // a request may just have been on its way
 				sent := srv.Stats().Requests
 				time.Sleep(time.Minute)
 				if lives(srv) != 0 || srv.Stats().Requests != sent {
