@@ -124,7 +124,8 @@ func (s *Session) refuse(op string) error { return refuse(op, "session", "it has
 // is open, which may not count as activity (reported by users): it asks just
 // this worker for path, with GET, again and again, until ctx ends, whose error
 // it then returns, the session ends (nil), or the worker is gone
-// ([ErrWorkerGone]). It blocks: run it beside the socket. every is the time
+// ([ErrWorkerGone]). It blocks: run it beside the socket, as the
+// module runpod-go/websocket does. every is the time
 // between two requests, 0 for 3/5 of [RetryPolicy.IdleTimeout], 3 s by default;
 // it must be below the endpoint's idle timeout.
 // The path should cost the worker nothing, such as /ping. Other failures are
