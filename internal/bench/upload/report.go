@@ -14,7 +14,7 @@ import (
 )
 
 // everyone is the order of the rows and of the runs in a round.
-var everyone = []string{"bare", "runpod", "runpod-crc32c", "sdk", "sdk-defaults", "manager", "transfermanager", "minio-go", "boto3", "boto3-defaults", "rclone"}
+var everyone = []string{"bare", "runpod", "runpod-crc32c", "sdk", "sdk-crc32c", "sdk-defaults", "manager", "transfermanager", "minio-go", "boto3", "boto3-defaults", "rclone"}
 
 // compare runs every client in every workload, in turns, and prints.
 func compare(rounds int, only, clients []string, stop <-chan os.Signal) error {
