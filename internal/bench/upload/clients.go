@@ -46,8 +46,8 @@ type uploader interface {
 // no more connections than the workload has.
 var goClients = map[string]func(s *settings) (uploader, error){
 	"bare":            newBare,
-	"runpod":          func(s *settings) (uploader, error) { return newRunpod(s, runpod.ChecksumMD5) },
-	"runpod-crc32c":   func(s *settings) (uploader, error) { return newRunpod(s, runpod.ChecksumCRC32C) },
+	"runpod":          func(s *settings) (uploader, error) { return newRunpod(s) },
+	"runpod-md5":      func(s *settings) (uploader, error) { return newRunpod(s, runpod.WithChecksum(runpod.ChecksumMD5)) },
 	"sdk":             func(s *settings) (uploader, error) { return newSDK(s), nil },
 	"sdk-crc32c":      newSDKProtected,
 	"sdk-defaults":    newSDKDefaults,
@@ -133,9 +133,9 @@ func (b *bare) putOne(ctx context.Context, key string, body []byte) error {
 
 type runpodClient struct{ c *runpod.Client }
 
-func newRunpod(s *settings, kind runpod.Checksum) (uploader, error) {
-	c, err := runpod.New(runpod.WithS3Endpoint(s.url, region, bucket), runpod.WithS3Credentials(accessKey, secretKey),
-		runpod.WithS3Conns(s.conns), runpod.WithChecksum(kind), runpod.WithDialContext(s.dial))
+func newRunpod(s *settings, opts ...runpod.Option) (uploader, error) {
+	c, err := runpod.New(append(opts, runpod.WithS3Endpoint(s.url, region, bucket), runpod.WithS3Credentials(accessKey, secretKey),
+		runpod.WithS3Conns(s.conns), runpod.WithDialContext(s.dial))...)
 	return &runpodClient{c}, err
 }
 
