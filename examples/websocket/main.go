@@ -18,9 +18,7 @@ import (
 	runpodws "github.com/gpuburst/runpod-go/websocket"
 )
 
-// speed is how much faster than the service the simulated endpoint is. A worker
-// is scaled down there after 0.125 s of silence, so the socket is kept alive more
-// often than it is by default.
+// speed is how much faster than the service the simulated endpoint is.
 const speed = 40
 
 func main() {
@@ -42,7 +40,7 @@ func run(w io.Writer) error {
 			if plain(hc) {
 				return dial(e, time.Minute, &runpodws.Options{KeepAliveEvery: -1})
 			}
-			return dial(e, time.Minute, &runpodws.Options{KeepAliveEvery: e.Real(time.Second)})
+			return dial(e, time.Minute, nil)
 		}},
 	)
 }
