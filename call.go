@@ -26,23 +26,24 @@ type call struct {
 	body            requestBody
 	once            io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
 	single          *onceBody     // the body, where there is no second one; nil: there is
-	foreign         bool          // the request is that of somebody else's HTTP client
-	idempotent      bool
-	droppable       bool // it is pinned to a worker and may go to another
 	session         *Session
 	pinned          string // the session's worker when the call began
-	whole           bool   // read the answer's body within the attempt, to its end
 
-	start      time.Time
-	attempts   []Attempt
-	current    *attempt // what the last attempt showed, until it is judged
-	last       decision
-	answer     *Observation // the last attempt's
-	delay      time.Duration
-	progress   progress
-	ticket     int64 // its place in line, by when it first came
-	unpinned   bool  // it has been sent on to another worker
+	foreign    bool // the request is that of somebody else's HTTP client
+	idempotent bool
+	droppable  bool // it is pinned to a worker and may go to another
+	whole      bool // read the answer's body within the attempt, to its end
+	unpinned   bool // it has been sent on to another worker
 	mayHaveRun bool
+
+	start    time.Time
+	attempts []Attempt
+	current  *attempt // what the last attempt showed, until it is judged
+	last     decision
+	answer   *Observation // the last attempt's
+	delay    time.Duration
+	progress progress
+	ticket   int64 // its place in line, by when it first came
 
 	// Room for what nearly every call needs, so that it costs no allocation.
 	request   http.Request
