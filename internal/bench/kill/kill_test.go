@@ -30,7 +30,7 @@ func TestFewKills(t *testing.T) {
 
 func TestWhatMissesATarget(t *testing.T) {
 	set := settings{moments: 1, conns: 2, size: 100, part: 10}
-	good := row{parts: 3, there: 30, sent: 90, right: true, clean: true} // two parts again
+	good := row{holding: holding{bytes: 30}, sent: 90, right: true, clean: true} // two parts again
 	for name, spoil := range map[string]func(*row){
 		"": func(*row) {},
 		"parts sent that were not missing, the most": func(x *row) { x.sent = 91 },

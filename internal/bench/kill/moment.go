@@ -25,15 +25,17 @@ type killer struct {
 // row is one kill and what followed. Sizes are in bytes.
 type row struct {
 	at           time.Duration // after the upload began
-	parts        int           // that the store had then
-	there, sent  int64         // what it had, and what the second process sent
+	holding                    // what the store had then
+	sent         int64         // by the second process
 	right, clean bool          // the object is the input; nothing else is left
 }
+
+func (x row) missing(s settings) int64 { return s.size - x.bytes }
 
 // excess is how many parts' worth the second process sent that were not
 // missing, headers included.
 func (x row) excess(s settings) float64 {
-	return float64(x.sent-(s.size-x.there)) / float64(s.part)
+	return float64(x.sent-x.missing(s)) / float64(s.part)
 }
 
 // writeInput writes bytes that do not repeat, and gives their checksum.
@@ -77,7 +79,11 @@ func (k *killer) kill(ctx context.Context, key string, moment func() time.Durati
 	if x.at, err = k.killOnce(ctx, o, moment); err != nil {
 		return x, err
 	}
-	if x.parts, x.there, err = k.store.settled(ctx, key); err != nil {
+	begun, err := os.ReadDir(o.ResumeDir)
+	if err != nil {
+		return x, err
+	}
+	if x.holding, err = k.store.settled(ctx, key, len(begun) > 0); err != nil {
 		return x, err
 	}
 	e, err := o.upload(ctx, -1)

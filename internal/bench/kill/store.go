@@ -117,50 +117,63 @@ func (s *store) unfinished(ctx context.Context, key string) ([]types.MultipartUp
 	return out.Uploads, nil
 }
 
-// settled is what the store has once that stays as it is: bytes that were under
-// way when the process was killed still arrive.
-func (s *store) settled(ctx context.Context, key string) (parts int, bytes int64, err error) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for same, before := 0, int64(-1); same < 3; <-tick.C {
-		if parts, bytes, err = s.has(ctx, key); err != nil {
-			return 0, 0, err
-		}
-		if same++; bytes != before {
-			same, before = 0, bytes
-		}
-	}
-	return parts, bytes, nil
+// holding is what the store has of an object, in parts or all of it.
+type holding struct {
+	parts     int
+	bytes     int64
+	somewhere bool // it is an upload, or an object
 }
 
-// has tells how many bytes the store has of an object: in parts, or all of them.
-func (s *store) has(ctx context.Context, key string) (parts int, bytes int64, err error) {
+// settled is what the store has once that stays as it is: bytes that were under
+// way when the process was killed still arrive, and parts that are being put
+// together are neither an upload nor an object for a while.
+func (s *store) settled(ctx context.Context, key string, begun bool) (h holding, err error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	before := holding{parts: -1}
+	for same, looks := 0, 0; same < 3; looks++ {
+		<-tick.C
+		if h, err = s.has(ctx, key); err != nil {
+			return h, err
+		}
+		if same++; h != before || (begun && !h.somewhere && looks < 100) {
+			same, before = 0, h
+		}
+	}
+	return h, nil
+}
+
+func (s *store) has(ctx context.Context, key string) (h holding, err error) {
 	uploads, err := s.unfinished(ctx, key)
 	if err != nil {
-		return 0, 0, err
+		return h, err
 	}
 	for _, u := range uploads {
+		h.somewhere = true
 		pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.bucket, Key: &key, UploadId: u.UploadId})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
+			if _, ended := errors.AsType[*types.NoSuchUpload](err); ended {
+				break
+			}
 			if err != nil {
-				return 0, 0, err
+				return h, err
 			}
 			for _, p := range page.Parts {
-				parts++
-				bytes += aws.ToInt64(p.Size)
+				h.parts++
+				h.bytes += aws.ToInt64(p.Size)
 			}
 		}
 	}
-	if len(uploads) > 0 {
-		return parts, bytes, nil
+	if h.somewhere {
+		return h, nil
 	}
 	info, err := os.Stat(filepath.Join(s.folder, key))
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, 0, nil
+		return h, nil
 	}
-	if err != nil {
-		return 0, 0, err
+	if err == nil {
+		h.somewhere, h.bytes = true, info.Size()
 	}
-	return 0, info.Size(), nil
+	return h, err
 }
