@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -35,6 +36,8 @@ type multipart struct {
 	there  map[int32]sentPart // what an earlier attempt has left
 	done   *Object            // an earlier attempt has completed it
 	again  bool               // parts can be read, and sent, again
+
+	late atomic.Bool // a part may arrive when nobody waits for it any more
 
 	mu    sync.Mutex
 	parts map[int32]sentPart
@@ -138,7 +141,7 @@ func (m *multipart) send(ctx context.Context, in Input, most int, produce produc
 }
 
 func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
-	b := body{in: in, size: p.size, local: true, open: p.open}
+	b := body{in: in, size: p.size, local: true, open: p.open, late: &m.late}
 	if s, ok := m.has(ctx, b, p.number); ok {
 		m.keep(p.number, s)
 		m.v.meter(ctx).move(s.size)
@@ -233,11 +236,28 @@ func (m *multipart) hasLost(ctx context.Context, err error) bool {
 	return len(m.parts) < before
 }
 
+// lateAborts is how often an upload is aborted again whose parts may arrive
+// late.
+const lateAborts = 2
+
 // abort tells the gateway to forget the upload, also when the context has
-// ended. What cannot be aborted is logged: the upload's own failure stands.
+// ended. A part whose last byte is out can arrive after that and bring the
+// upload back (the S3 API reference says so, and versitygw does it): then the
+// gateway is told again, a little later.
 func (m *multipart) abort(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.v.policy.Stall)
 	defer cancel()
+	m.abortOnce(ctx)
+	for again := range lateAborts {
+		if !m.late.Load() || sleep(ctx, m.v.policy.backoff(again, 0, -1, 1)) != nil {
+			return
+		}
+		m.abortOnce(ctx)
+	}
+}
+
+// abortOnce logs what cannot be aborted: the upload's own failure stands.
+func (m *multipart) abortOnce(ctx context.Context) {
 	t, ctx := m.v.begin(ctx, m.op)
 	_, err := m.v.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
 		Bucket: &m.v.bucket, Key: &m.key, UploadId: &m.id,
@@ -269,6 +289,9 @@ func (m *multipart) whole() (obj Object, parts []types.CompletedPart) {
 // before it is asked again, and before it counts as failed, we look.
 func (m *multipart) complete(ctx context.Context) (Object, error) {
 	want, parts := m.whole()
+	if err := m.resume.completing(m.key); err != nil {
+		return Object{}, &Error{Op: m.op, Field: "WithResumeDir", Err: err}
+	}
 	t, ctx := m.v.begin(ctx, m.op)
 	t.careful = true
 	t.stall = completeStalls * m.v.policy.Stall

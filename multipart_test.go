@@ -379,3 +379,22 @@ func TestFlippedByte(t *testing.T) {
 		}
 	}
 }
+
+// A part whose bytes are all out arrives although its upload was cancelled, and
+// brings an aborted upload back (S3's documentation: "it might be necessary to
+// abort a given multipart upload multiple times"; versitygw does it). Here the
+// first abort has no effect.
+func TestCancelledWhileAPartArrives(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Delay(time.Hour)})
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "DELETE", Query: "uploadId", Do: runpodtest.Answer(204, "")})
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		if _, err := c.Upload(ctx, "k", Bytes("b", content(3*testPart))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if left := unfinished(t, srv, newClient(t, srv)); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}, smallParts, WithS3Conns(4))
+}

@@ -94,6 +94,13 @@ func (t *tally) add(n int64) {
 	}
 }
 
+// reached reports whether so many bytes have gone.
+func (t *tally) reached(n int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return n > 0 && t.n >= n
+}
+
 func (t *tally) takeBack() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

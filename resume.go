@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,6 +36,7 @@ type unfinishedUpload struct {
 	Size       int64
 	PartSize   int64
 	Checksum   Checksum
+	Completing bool // its parts may be being put together
 }
 
 // resumable is one upload's own file in the folder.
@@ -83,6 +85,20 @@ func (r *resumable) save(u unfinishedUpload) error {
 		return err
 	}
 	return writeWhole(r.path, func(w io.Writer) error { return json.NewEncoder(w).Encode(u) })
+}
+
+// completing notes that the gateway is about to be asked to put the parts
+// together.
+func (r *resumable) completing(key string) error {
+	if r == nil {
+		return nil
+	}
+	u := r.load(key)
+	if u == nil || u.Completing {
+		return nil
+	}
+	u.Completing = true
+	return r.save(*u)
 }
 
 func (r *resumable) forget() { os.Remove(r.path) }
@@ -153,8 +169,22 @@ func (v *volume) goOn(ctx context.Context, op, key string, in Input, r *resumabl
 }
 
 // endedBefore finds the object of an upload that the gateway has forgotten: it
-// may have been completed for a process that did not live to hear of it.
+// may have been completed for a process that did not live to hear of it. While
+// parts are put together there may be neither the upload nor the object
+// (versitygw): then it looks again.
 func (v *volume) endedBefore(ctx context.Context, op string, in Input, u *unfinishedUpload) (*Object, error) {
+	for looks := 1; ; looks++ {
+		obj, err := v.lookEnded(ctx, op, in, u)
+		if obj != nil || err != nil || !u.Completing || looks == s3Attempts {
+			return obj, err
+		}
+		if sleep(ctx, v.policy.backoff(looks-1, 0, -1, rand.Float64())) != nil {
+			return nil, ended(ctx, op)
+		}
+	}
+}
+
+func (v *volume) lookEnded(ctx context.Context, op string, in Input, u *unfinishedUpload) (*Object, error) {
 	obj, own, err := v.head(ctx, op, u.Key)
 	if err != nil || own != u.Own || obj.Size != u.Size {
 		return nil, ctx.Err()

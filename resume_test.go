@@ -137,3 +137,30 @@ func TestResumeDirThatIsNone(t *testing.T) {
 		}
 	}, smallParts, WithResumeDir("x"))
 }
+
+// While the gateway puts the parts together, after the process that had asked
+// for it has died, it knows the upload no more and the object not yet (seen on
+// versitygw for several tenths of a second for 1 GB). The next process must not
+// send everything again.
+func TestResumeOfWhatIsBeingPutTogether(t *testing.T) {
+	cfg := warm()
+	cfg.S3.ForgetsUploads = true
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		data := content(4 * testPart)
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "POST", Query: "uploadId", Do: runpodtest.ResetAfterWork().Later(time.Second)})
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Delay(time.Hour)})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := c.Upload(ctx, "k", Bytes("k", data)); err == nil {
+			t.Fatal("it was not cut off")
+		}
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Answer(404, "")}) // not yet
+		parts := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Delay(0)})
+		if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
+			t.Error(err)
+		}
+		if n := parts.Fired(); n != 0 {
+			t.Errorf("%d parts sent again", n)
+		}
+	}, smallParts, WithResumeDir(t.TempDir()))
+}

@@ -173,6 +173,7 @@ func (v *volume) Do(req *http.Request) (*http.Response, error) {
 	start := time.Now()
 	sent := &tally{meter: t.meter}
 	resp, err := v.send(ctx, t, w, sent, req)
+	t.late = t.late || err != nil && sent.reached(req.ContentLength)
 	if err != nil || resp.StatusCode >= 300 {
 		sent.takeBack()
 	}

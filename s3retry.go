@@ -48,6 +48,7 @@ type transfer struct {
 	stall     time.Duration // ends an attempt in which no byte moved for so long
 	careful   bool          // an attempt that may have worked is not repeated
 	doubt     bool          // the last attempt was such a one
+	late      bool          // a whole body went out that nobody has answered for
 
 	mu    sync.Mutex
 	input error // why the input could not be read

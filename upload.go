@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -60,7 +61,8 @@ type body struct {
 	size  int64
 	local bool // reading it costs processor time, not waiting
 	open  func(context.Context) (io.ReadCloser, error)
-	known *digest // taken already; nil: it is not
+	known *digest      // taken already; nil: it is not
+	late  *atomic.Bool // set where it went out whole and was not answered for; nil: nobody asks
 }
 
 func (v *volume) put(ctx context.Context, op, key string, b body) (Object, error) {
@@ -103,6 +105,9 @@ func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySende
 		t, ctx := v.begin(ctx, op)
 		t.body = b.open
 		tag, crc, err := send(ctx, d, func(o *s3.Options) { o.Retryer = t })
+		if t.late && b.late != nil {
+			b.late.Store(true)
+		}
 		if err != nil {
 			if err = t.fail(err); kind == ChecksumCRC32C && v.crc32c.refused(err) {
 				continue
