@@ -20,7 +20,7 @@ type Settings struct {
 	SaveDir     string  // results of jobs that name no file go there; "": they are not fetched
 	Only        []int   // the jobs to do, by index; nil: all
 
-	Inputs, Manifest, Preset string // for the record
+	Inputs, Manifest, Preset, Config string // for the record
 }
 
 // session is one run under way.
@@ -61,7 +61,7 @@ func Drive(ctx context.Context, t *Target, s Settings, plan *Plan, rec *Recorder
 
 func (s *session) header() *Run {
 	t, o := s.target, s.settings
-	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Preset: o.Preset, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
+	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Preset: o.Preset, Config: o.Config, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
 		Requests: s.count(), Concurrency: o.Concurrency, Rate: o.Rate, Ramp: o.Ramp, Duration: o.Duration,
 		QueueWait: t.QueueWait, MinWorkers: t.Min, Inputs: o.Inputs, Manifest: o.Manifest, Resumed: o.Only != nil}
 }

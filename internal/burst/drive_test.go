@@ -16,18 +16,22 @@ import (
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
-// drive runs a burst in a time bubble and returns its records, after they went
-// through a file.
 func drive(t *testing.T, name string, cfg runpodtest.Config, s Settings, plan *Plan, interrupt time.Duration) *Log {
+	t.Helper()
+	return driveTwin(t, name, Twin{Config: cfg, UploadEvery: Presets[name].UploadEvery}, s, plan, interrupt)
+}
+
+// driveTwin runs a burst in a time bubble and returns its records, after they
+// went through a file.
+func driveTwin(t *testing.T, name string, twin Twin, s Settings, plan *Plan, interrupt time.Duration) *Log {
 	t.Helper()
 	var file bytes.Buffer
 	rec := NewRecorder(&file)
 	synctest.Test(t, func(t *testing.T) {
-		target, err := Simulate("twin "+name, cfg)
+		target, err := Simulate("twin "+name, twin)
 		if err != nil {
 			t.Fatal(err)
 		}
-		target.UploadEvery = Presets[name].UploadEvery
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		if interrupt > 0 {

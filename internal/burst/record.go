@@ -41,6 +41,7 @@ type Run struct {
 	Endpoint    string    `json:"endpoint"`
 	Simulated   bool      `json:"simulated,omitempty"`
 	Preset      string    `json:"preset,omitempty"` // of a simulated endpoint
+	Config      string    `json:"config,omitempty"` // the file that described it
 	Started     time.Time `json:"started"`
 	Speed       float64   `json:"speed"` // endpoint seconds in a second
 	Seed        uint64    `json:"seed,omitempty"`

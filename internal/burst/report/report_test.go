@@ -25,11 +25,10 @@ func replayed(t *testing.T, preset, client string, plan *burst.Plan, change func
 	p := burst.Presets[preset]
 	rec := burst.NewRecorder(nil)
 	synctest.Test(t, func(t *testing.T) {
-		target, err := burst.Simulate("the simulated "+preset, runpodtest.Config{Preset: p.Preset(), Seed: 1})
+		target, err := burst.Simulate("the simulated "+preset, burst.Twin{Config: runpodtest.Config{Preset: p.Preset(), Seed: 1}, UploadEvery: p.UploadEvery})
 		if err != nil {
 			t.Fatal(err)
 		}
-		target.UploadEvery = p.UploadEvery
 		s := burst.Settings{Client: client, Requests: 30, Concurrency: p.Concurrency}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
