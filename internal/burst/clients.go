@@ -101,6 +101,7 @@ func (l *library) job(j *job) runpod.Job {
 			paths := make([]string, len(in))
 			for i, o := range in {
 				paths[i] = o.WorkerPath()
+				l.s.progress.BytesUp.Add(o.Size)
 			}
 			return fill(w.Body, paths), nil
 		},

@@ -172,7 +172,6 @@ func (s *session) do(ctx context.Context, cl client, j *job) {
 	case !r.Interrupted:
 		s.progress.Lost.Add(1)
 	}
-	s.progress.BytesUp.Add(r.BytesUp)
 	s.progress.BytesDown.Add(r.BytesDown)
 	s.rec.add(line{Job: r})
 }

@@ -129,6 +129,7 @@ func (p *plain) put(ctx context.Context, j *job, key string, f File) error {
 	}
 	_, err = p.store.PutObject(ctx, &s3.PutObjectInput{Bucket: &p.s.target.Bucket, Key: &key, Body: body})
 	if err == nil {
+		p.s.progress.BytesUp.Add(size)
 		j.mu.Lock()
 		j.rec.BytesUp += size
 		j.mu.Unlock()

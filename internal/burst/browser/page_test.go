@@ -99,8 +99,8 @@ func runBurst(t *testing.T, args ...string) (dir string) {
 
 func program(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"run", "./cmd/runpod-burst"}, args...)...)
-	cmd.Dir = "../../.."
+	cmd := exec.Command("go", append([]string{"run", "."}, args...)...)
+	cmd.Dir = "../../../cmd/runpod-burst" // a module of its own: this works without the workspace too
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("runpod-burst: %v\n%s", err, out)
 	}
