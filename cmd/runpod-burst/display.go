@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
@@ -27,7 +26,7 @@ func show(w io.Writer, name string, p *burst.Progress) *display {
 	if bar := d.bar().SetWriter(w); bar.GetBool(pb.Terminal) {
 		d.draw(bar)
 	} else {
-		d.lines(w, 3*time.Second)
+		d.stop = burst.Every(3*time.Second, func() { fmt.Fprintln(w, d) })
 	}
 	return d
 }
@@ -58,26 +57,6 @@ func (d *display) bar() *pb.ProgressBar {
 func (d *display) draw(bar *pb.ProgressBar) {
 	bar.Start()
 	d.stop = func() { bar.SetCurrent(d.ended()).Finish() }
-}
-
-// lines prints a line every so often.
-func (d *display) lines(w io.Writer, every time.Duration) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	d.stop = sync.OnceFunc(func() { close(done); wg.Wait() })
-	wg.Go(func() {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				fmt.Fprintln(w, d)
-			case <-done:
-				fmt.Fprintln(w, d)
-				return
-			}
-		}
-	})
 }
 
 // ended is how many jobs came to an end, good or bad.

@@ -14,6 +14,8 @@ type Settings struct {
 	Client      string  // one of Names
 	Requests    int     // how many jobs; 0: as many as begin within Duration
 	Concurrency int     // jobs under way at once, at the most
+	Ahead       int     // so many more of the library's may be, for their uploads: Concurrency then is that of requests
+	Warm        int     // workers that the library wakes during the first uploads
 	Rate        float64 // arrivals a second of the endpoint's time, at random (Poisson); 0: at once
 	Ramp        Seconds // Concurrency is reached step by step in that time
 	Duration    Seconds // no job begins later; 0: no limit
@@ -120,6 +122,9 @@ func (s *session) jobs(ctx context.Context, cl client) {
 // them at once, or more and more during the ramp.
 func (s *session) places(ctx context.Context, wg *sync.WaitGroup) chan struct{} {
 	n := s.settings.Concurrency
+	if s.settings.Client == "library" {
+		n += s.settings.Ahead
+	}
 	places := make(chan struct{}, n)
 	if s.settings.Ramp == 0 {
 		for range n {

@@ -67,6 +67,7 @@ type Job struct {
 	Uploaded    Seconds   `json:"uploaded,omitempty"`
 	Answered    Seconds   `json:"answered,omitempty"`
 	End         Seconds   `json:"end"`
+	Work        Seconds   `json:"work,omitempty"` // as the answer says
 	Attempts    []Attempt `json:"attempts,omitempty"`
 	BytesUp     int64     `json:"bytes_up,omitempty"`
 	BytesDown   int64     `json:"bytes_down,omitempty"`
