@@ -154,7 +154,7 @@ const (
 	stWorker   = "at the worker"
 	stEndpoint = "at the endpoint" // balancer and worker, where nobody tells them apart
 	stBackoff  = "backoff"
-	stDownload = "download"
+	stDownload = "download, clean-up"
 )
 
 var stageNames = []string{stTurn, stPool, stUpload, stPlace, stBalancer, stWorker, stEndpoint, stBackoff, stDownload}
@@ -188,7 +188,7 @@ func stages(j *burst.Job) (all []stage) {
 		}
 	}
 	switch {
-	case j.OK || j.Answered > 0:
+	case j.OK || j.Answered > 0 || gaveUp(j):
 		to(stDownload, j.End, -1)
 	case len(j.Attempts) > 0:
 		to(stBackoff, j.End, -1)
@@ -196,6 +196,12 @@ func stages(j *burst.Job) (all []stage) {
 		to(stPlace, j.End, -1)
 	}
 	return all
+}
+
+// gaveUp reports whether the job's last attempt was not to be followed by another.
+func gaveUp(j *burst.Job) bool {
+	n := len(j.Attempts)
+	return n > 0 && j.Attempts[n-1].Verdict == "give up"
 }
 
 func firstStart(j *burst.Job) seconds {
