@@ -1,5 +1,7 @@
 'use strict';
-// Draws the timelines from the data in the page. Times are milliseconds.
+// Draws the timelines from the data in the page. Times are milliseconds. No
+// plotting library is at work: each page would have to carry it, and those that
+// are kept have no timeline of 10,000 rows which keys and screen readers can use.
 const data = JSON.parse(document.getElementById('data').textContent);
 const texts = data.texts;
 const LEFT = 92, RIGHT = 10;

@@ -205,6 +205,15 @@ func TestComparisonAndPicture(t *testing.T) {
 	if err := WriteSVG(&b, logs); err != nil {
 		t.Fatal(err)
 	}
+	text := b.String()
+	for _, want := range []string{"<title>Burst: naive client, library</title>", ">50 s</text>", "prefers-color-scheme:dark", ">in the balancer</text>"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the picture does not have %q", want)
+		}
+	}
+	if strings.Contains(text, ">"+stTurn+"</text>") {
+		t.Error("the picture explains a colour that it does not have")
+	}
 	bars := 0
 	for d := xml.NewDecoder(&b); ; {
 		token, err := d.Token()
@@ -214,7 +223,7 @@ func TestComparisonAndPicture(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "rect" {
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "title" {
 			bars++
 		}
 	}
