@@ -31,6 +31,7 @@ type options struct {
 	report   string
 	json     string // figures
 	svg      string
+	plot     string
 	resume   string
 	price    float64
 	quiet    bool
@@ -75,7 +76,7 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 		if o.analyzed = f.Args(); len(o.analyzed) == 0 {
 			return nil, errors.New("analyze: name a file of records, as -jsonl writes them")
 		}
-		return o, nil
+		return o, checkPlot(o.plot)
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("%q: unexpected; flags begin with a dash, see -h", f.Arg(0))
@@ -88,6 +89,7 @@ func (o *options) outputFlags(f *flag.FlagSet) {
 	f.StringVar(&o.report, "report", "", "write the report to this `file`, one page of HTML")
 	f.StringVar(&o.json, "json", "", "write the figures and verdicts to this `file` as JSON")
 	f.StringVar(&o.svg, "svg", "", "write the timeline to this `file` as a picture")
+	f.StringVar(&o.plot, "plot", "", "draw the runs over one another, how long jobs took and requests in flight, to this `file`: .png, .svg or .pdf")
 	f.Float64Var(&o.price, "price", 0, "what a worker costs in a `second`, in any currency, for the report")
 	f.BoolVar(&o.quiet, "q", false, "print nothing but errors")
 }
@@ -228,7 +230,7 @@ func (o *options) check(given map[string]bool) error {
 	case s.Inputs != "" && s.Manifest != "":
 		return errors.New("-inputs and -manifest: leave one of them out")
 	}
-	return nil
+	return checkPlot(o.plot)
 }
 
 // plan is where the jobs come from; what cannot be read is found out before

@@ -295,6 +295,7 @@ func (o *options) outputs() []output {
 	return []output{
 		{"report", o.report, func(w io.Writer, logs []*burst.Log) error { return report.Write(w, logs, opt) }},
 		{"svg", o.svg, report.WriteSVG},
+		{"plot", o.plot, func(w io.Writer, logs []*burst.Log) error { return writePlot(w, plotFormat(o.plot), logs) }},
 		{"json", o.json, func(w io.Writer, logs []*burst.Log) error {
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")

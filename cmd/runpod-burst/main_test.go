@@ -66,12 +66,15 @@ func TestCompareAndAnalyze(t *testing.T) {
 	if results, err := os.ReadDir(f("results/library")); len(results) != 30 {
 		t.Errorf("%d results, %v", len(results), err)
 	}
-	command(t, t.Context(), exitDone, "analyze", "-q", "-report", f("b.html"), "-json", f("b.json"), "-svg", f("b.svg"), "-price", "0.001", f("a.jsonl"))
+	command(t, t.Context(), exitDone, "analyze", "-q", "-report", f("b.html"), "-json", f("b.json"), "-svg", f("b.svg"), "-plot", f("b.png"), "-price", "0.001", f("a.jsonl"))
 	if readFile(t, f("a.json")) != readFile(t, f("b.json")) {
 		t.Error("the figures from the records are others than those of the run")
 	}
 	if a, b := readFile(t, f("a.html")), readFile(t, f("b.html")); a != b {
 		t.Error("the page from the records is another than that of the run")
+	}
+	if !strings.HasPrefix(readFile(t, f("b.png")), "\x89PNG") {
+		t.Error("the plot is no PNG")
 	}
 	command(t, t.Context(), exitDone, "analyze", "-json", f("c.json"), f("a.jsonl"), f("a.jsonl"))
 	if n := len(figures(t, f("c.json"))); n != 4 {
@@ -213,6 +216,8 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		"-seed is about the simulated":                {"-live", "-seed", "2"},
 		"-live: the environment lacks RUNPOD_API_KEY": {"-live"},
 		"-compare: -resume takes it":                  {"-resume", f("x"), "-compare", "naive"},
+		"-plot a.gif: want a file that ends in .png":  {"-plot", "a.gif"},
+		"-plot b: want a file":                        {"analyze", "-plot", "b", "x.jsonl"},
 		"name a file of records":                      {"analyze"},
 		`"x": unexpected`:                             {"x"},
 		"-duration":                                   {"-duration", "-1s"},

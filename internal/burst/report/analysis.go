@@ -241,26 +241,29 @@ func connSpans(l *burst.Log) (all []span) {
 	return all
 }
 
-// step is a count from a moment on.
-type step struct {
-	at seconds
-	n  int
+// Step is a count that changes: from At on there are N.
+type Step struct {
+	At burst.Seconds
+	N  int
 }
 
+// InFlight counts a run's requests at the endpoint over time.
+func InFlight(l *burst.Log) []Step { return steps(attemptSpans(l)) }
+
 // steps counts how many spans there are at once.
-func steps(all []span) []step {
-	changes := make([]step, 0, 2*len(all))
+func steps(all []span) []Step {
+	changes := make([]Step, 0, 2*len(all))
 	for _, s := range all {
-		changes = append(changes, step{s.from, 1}, step{s.to, -1})
+		changes = append(changes, Step{s.from, 1}, Step{s.to, -1})
 	}
-	slices.SortFunc(changes, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), a.n-b.n) })
+	slices.SortFunc(changes, func(a, b Step) int { return cmp.Or(cmp.Compare(a.At, b.At), a.N-b.N) })
 	out := changes[:0]
 	n := 0
 	for _, c := range changes {
-		if n += c.n; len(out) > 0 && out[len(out)-1].at == c.at {
-			out[len(out)-1].n = n
+		if n += c.N; len(out) > 0 && out[len(out)-1].At == c.At {
+			out[len(out)-1].N = n
 		} else {
-			out = append(out, step{c.at, n})
+			out = append(out, Step{c.At, n})
 		}
 	}
 	return out
@@ -268,7 +271,7 @@ func steps(all []span) []step {
 
 func peak(all []span) (most int) {
 	for _, s := range steps(all) {
-		most = max(most, s.n)
+		most = max(most, s.N)
 	}
 	return most
 }
