@@ -196,7 +196,10 @@ func (a *admission) observe(s Observation, d decision, now time.Time, holds bool
 		a.window.refused(now, s.Elapsed, held)
 	case s.WorkerID != "" || d.verdict == Deliver:
 		a.window.answered(now, s.WorkerID)
-		if held, _, waiting := a.gate.counts(); held == 0 && waiting == 0 && a.window.limit < a.window.asked {
+		if a.window.limit == a.window.asked {
+			break // as nearly always
+		}
+		if held, _, waiting := a.gate.counts(); held == 0 && waiting == 0 {
 			a.window.restart()
 		}
 	}

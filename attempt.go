@@ -23,7 +23,6 @@ type attempt struct {
 	ctx   context.Context // the observer's, where there is one
 	start time.Time
 	clock deadline
-	out   http.Request
 	reply attemptBody
 
 	expired  atomic.Bool // the clock has run out
@@ -61,7 +60,7 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 
 // begin starts the attempt's clock.
 func (a *attempt) begin(c *call) {
-	a.c, a.ctx = c, c.Context
+	a.c, a.ctx = c, c
 	if start := c.ep.observer.AttemptStart; start != nil {
 		a.ctx = start(a.ctx, AttemptInfo{Op: c.op(), Number: len(c.attempts) + 1})
 	}
@@ -92,24 +91,25 @@ func (a *attempt) finish() {
 }
 
 func (a *attempt) send(req *http.Request) (*http.Response, error) {
-	out := &a.out
-	*out = *req.WithContext(httptrace.WithClientTrace(a.ctx, &a.trace))
+	// In place: it is the call's own, and go-retryablehttp copies it for the
+	// next attempt.
+	*req = *req.WithContext(httptrace.WithClientTrace(a.ctx, &a.trace))
 	body, err := a.c.open()
 	if err != nil {
 		return nil, err
 	}
 	if body != nil {
-		out.Body, out.GetBody = body, a.c.body
+		req.Body, req.GetBody = body, a.c.body
 	}
 	if !a.c.idempotent {
-		sendOnce(out)
+		sendOnce(req)
 	}
 	if a.c.unpinned {
-		out.Header = out.Header.Clone()
-		out.Header.Del(workerIDHeader)
+		req.Header = req.Header.Clone()
+		req.Header.Del(workerIDHeader)
 	}
 	a.c.ep.answers.add(&a.clock, a.start, a)
-	resp, err := a.c.ep.transport.RoundTrip(out)
+	resp, err := a.c.ep.transport.RoundTrip(req)
 	a.c.ep.answers.remove(&a.clock)
 	if err != nil {
 		return nil, err

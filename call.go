@@ -26,23 +26,24 @@ type call struct {
 	body            requestBody
 	once            io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
 	single          *onceBody     // the body, where there is no second one; nil: there is
-	foreign         bool          // the request is that of somebody else's HTTP client
-	idempotent      bool
-	droppable       bool // it is pinned to a worker and may go to another
 	session         *Session
 	pinned          string // the session's worker when the call began
-	whole           bool   // read the answer's body within the attempt, to its end
 
-	start      time.Time
-	attempts   []Attempt
-	current    *attempt // what the last attempt showed, until it is judged
-	last       decision
-	answer     Observation // the last attempt's
-	delay      time.Duration
-	progress   progress
-	ticket     int64 // its place in line, by when it first came
-	unpinned   bool  // it has been sent on to another worker
+	foreign    bool // the request is that of somebody else's HTTP client
+	idempotent bool
+	droppable  bool // it is pinned to a worker and may go to another
+	whole      bool // read the answer's body within the attempt, to its end
+	unpinned   bool // it has been sent on to another worker
 	mayHaveRun bool
+
+	start    time.Time
+	attempts []Attempt
+	current  *attempt // what the last attempt showed, until it is judged
+	last     decision
+	answer   *Observation // the last attempt's
+	delay    time.Duration
+	progress progress
+	ticket   int64 // its place in line, by when it first came
 
 	// Room for what nearly every call needs, so that it costs no allocation.
 	request   http.Request
@@ -92,7 +93,7 @@ func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 func (c *call) do(req *http.Request) (*http.Response, error) {
 	c.request = *req.WithContext(c)
 	c.start = time.Now()
-	c.attempts = c.attempts1[:0]
+	c.attempts, c.answer = c.attempts1[:0], &c.attempt1.Observation
 	c.ep.counts.calls.Add(1)
 	c.loop.Request = &c.request
 	resp, err := c.ep.retry.Do(&c.loop)
@@ -140,14 +141,14 @@ func (c *call) open() (io.ReadCloser, error) {
 func (c *call) judge(err error) bool {
 	a := c.current
 	if a == nil { // it ended before it was sent
-		c.answer.Err = err
+		c.answer = &Observation{Err: err}
 		return false
 	}
 	c.current = nil
-	o := a.Observation
+	o := &a.Observation
 	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.progress.thin, c.droppable && !c.unpinned
 	o.Number = len(c.attempts) + 1
-	d := c.ep.policy.judge(c.ep.first, o)
+	d := c.ep.policy.judge(c.ep.first, *o)
 	if o.Err != nil && (c.over() || cancelled(&c.request)) {
 		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
@@ -155,7 +156,7 @@ func (c *call) judge(err error) bool {
 		d.forWantOfBody()
 	}
 	now := time.Now()
-	c.ep.note(o, d, now, !a.released.Load())
+	c.ep.note(*o, d, now, !a.released.Load())
 	c.schedule(a, &d, now)
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
 	c.unpinned = c.unpinned || d.verdict == DropPin

@@ -5,11 +5,13 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
 	"strings"
+	"sync/atomic"
 )
 
 // Checksum is what the body of an upload carries so that the store can refuse
@@ -17,17 +19,18 @@ import (
 type Checksum int
 
 const (
+	// ChecksumCRC32C is the header x-amz-checksum-crc32c, which costs next to
+	// nothing. AWS S3 and versitygw check it; whether Runpod's gateway does is
+	// not known. A store that checks it repeats it in its answer. Where the
+	// answer lacks it, the body's MD5 is held against the ETag, and where the
+	// request is refused with a 400 or 501, the body is sent again; from then on
+	// bodies carry their MD5.
+	ChecksumCRC32C Checksum = iota
 	// ChecksumMD5 is the header Content-MD5. Every store that speaks S3 is
 	// meant to check it, and single objects and parts come back with it as
 	// their ETag, which is compared. It costs about 1.6 ms of a processor for
 	// each MB.
-	ChecksumMD5 Checksum = iota
-	// ChecksumCRC32C is the header x-amz-checksum-crc32c, which costs next to
-	// nothing. AWS S3 and versitygw check it; whether Runpod's gateway does is
-	// not known. A store that checks it repeats it in its answer; where the
-	// answer lacks it, the body's MD5 is held against the ETag, and from then
-	// on bodies carry their MD5.
-	ChecksumCRC32C
+	ChecksumMD5
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -108,6 +111,34 @@ func (d digest) check(etag string, crc *string) error {
 		return fmt.Errorf("the gateway stored something else: its CRC32C is %s, not %s", *crc, *d.crc32c())
 	}
 	return nil
+}
+
+// crc32cSupport is what a store has shown of its ways with CRC32C. It is safe
+// for concurrent use.
+type crc32cSupport struct {
+	seen    atomic.Bool // it has repeated one
+	lacking atomic.Bool // it has not: bodies get MD5s from then on
+}
+
+// confirmed notes whether an answer repeats the CRC32C: a store that does not
+// has not said that it checks it.
+func (s *crc32cSupport) confirmed(crc *string) bool {
+	if crc != nil {
+		s.seen.Store(true)
+		return true
+	}
+	s.lacking.Store(true)
+	return false
+}
+
+// refused reports whether an error may be about the header itself: the store
+// calls the request a bad one and has never confirmed a CRC32C.
+func (s *crc32cSupport) refused(err error) bool {
+	if !errors.Is(err, ErrBadRequest) || s.seen.Load() {
+		return false
+	}
+	s.lacking.Store(true)
+	return true
 }
 
 // looksLikeMD5 reports whether an ETag can be the MD5 of the content: those of

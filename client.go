@@ -38,8 +38,8 @@ func New(opts ...Option) (*Client, error) {
 
 // Upload stores an input as the object key on the volume and returns what was
 // stored. Every body carries a checksum that was taken before it was sent, by
-// which the gateway refuses what arrives damaged; the ETag that comes back is
-// held against it. An input above [WithPartSize] goes in parts.
+// which the gateway refuses what arrives damaged; what comes back is held
+// against it. An input above [WithPartSize] goes in parts.
 func (c *Client) Upload(ctx context.Context, key string, in Input) (Object, error) {
 	op := "upload " + key
 	if err := checkKey(key); err != nil {

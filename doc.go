@@ -100,9 +100,10 @@
 // ([WithBufferMemory]).
 //
 // No body travels unprotected. Each carries a checksum of its own, taken
-// before anything is sent (Content-MD5, or see [WithChecksum]), by which the
-// store refuses what arrived damaged or cut short; an answer's ETag is compared
-// where it is an MD5, and so is that of an object made of parts. Over https,
+// before anything is sent (its CRC32C where the store confirms that, Content-MD5
+// elsewhere: [WithChecksum]), by which the store refuses what arrived damaged or
+// cut short; the answer's CRC32C is compared, or its ETag where that is an MD5,
+// and so is the ETag of an object made of parts. Over https,
 // TLS protects the bytes on the way besides; over http the checksum alone does.
 // The signature covers the headers, the checksum among them, not the body.
 //

@@ -9,7 +9,7 @@ import (
 // it: operations, whose contexts it ends, and calls, which watch done
 // themselves, since a context for each would cost more than the rest of a call.
 type lifetime struct {
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	closed  bool
 	done    chan struct{} // closed with the Client
 	active  *operation    // the newest of a list
@@ -20,8 +20,8 @@ func newLifetime() *lifetime { return &lifetime{done: make(chan struct{})} }
 
 // enter lets a call begin, unless the Client is closed; leave is its end.
 func (l *lifetime) enter() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	if !l.closed {
 		l.waiting.Add(1)
 	}

@@ -153,10 +153,11 @@ func (s *nullStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == "POST" && q.Has("uploads"):
 		s.objects[r.URL.Path] = &nullObject{own: r.Header.Get("X-Amz-Meta-" + ownID)}
 		fmt.Fprintf(w, "<R><UploadId>%d</UploadId></R>", len(s.objects))
-	case r.Method == "PUT" && s.objects[r.URL.Path] == nil:
+	case r.Method == "PUT":
 		w.Header().Set("X-Amz-Checksum-Crc32c", r.Header.Get("X-Amz-Checksum-Crc32c"))
-	case r.Method == "PUT" && s.objects[r.URL.Path] != nil:
-		s.objects[r.URL.Path].size += n
+		if o := s.objects[r.URL.Path]; o != nil {
+			o.size += n
+		}
 	case r.Method == "POST" && q.Has("uploadId"):
 		io.WriteString(w, "<R></R>")
 	case r.Method == "HEAD":

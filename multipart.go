@@ -99,19 +99,25 @@ func (in Input) unchanged(since inputState) error {
 // create begins an upload.
 func (v *volume) create(ctx context.Context, op, key string) (*multipart, error) {
 	m := &multipart{v: v, op: op, key: key, own: rand.Text(), parts: map[int32]sentPart{}}
-	t, ctx := v.begin(ctx, op)
 	in := &s3.CreateMultipartUploadInput{Bucket: &v.bucket, Key: &key, Metadata: map[string]string{ownID: m.own}}
 	if v.checksumNow() == ChecksumCRC32C {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
 	}
-	out, err := v.client.CreateMultipartUpload(ctx, in, func(o *s3.Options) { o.Retryer = t })
-	if err != nil {
-		return nil, t.fail(err)
+	for {
+		t, ctx := v.begin(ctx, op)
+		out, err := v.client.CreateMultipartUpload(ctx, in, func(o *s3.Options) { o.Retryer = t })
+		if err == nil {
+			if m.id = aws.ToString(out.UploadId); m.id == "" {
+				return nil, t.fail(fmt.Errorf("the gateway gave the upload no id"))
+			}
+			return m, nil
+		}
+		err = t.fail(err)
+		if in.ChecksumAlgorithm == "" || !v.crc32c.refused(err) {
+			return nil, err
+		}
+		in.ChecksumAlgorithm = ""
 	}
-	if m.id = aws.ToString(out.UploadId); m.id == "" {
-		return nil, t.fail(fmt.Errorf("the gateway gave the upload no id"))
-	}
-	return m, nil
 }
 
 // send sends what produce makes, several pieces at a time. One piece more than

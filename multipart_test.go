@@ -371,7 +371,7 @@ func TestFlippedByte(t *testing.T) {
 					if n := c.Stats().S3Attempts; n != 2 && n != 9 {
 						t.Errorf("%d requests", n)
 					}
-					if no := c.volume.noCRC32C.Load(); no != (kind == ChecksumCRC32C && size > testPart) {
+					if no := c.volume.crc32c.lacking.Load(); no != (kind == ChecksumCRC32C && size > testPart) {
 						t.Errorf("parts' CRC32C counted as checked: %v", !no) // gofakes3 checks those of whole objects
 					}
 				})

@@ -199,11 +199,11 @@ func WithBufferMemory(bytes int64) Option {
 }
 
 // WithChecksum sets which checksum the bodies of uploads carry. Default
-// [ChecksumMD5].
+// [ChecksumCRC32C], and MD5 where the store does not confirm that.
 func WithChecksum(kind Checksum) Option {
 	return func(c *config) error {
 		if kind != ChecksumMD5 && kind != ChecksumCRC32C {
-			return refuse("new client", "WithChecksum", "%d is none: want ChecksumMD5 or ChecksumCRC32C", kind)
+			return refuse("new client", "WithChecksum", "%d is none: want ChecksumCRC32C or ChecksumMD5", kind)
 		}
 		c.checksum = kind
 		return nil

@@ -32,7 +32,7 @@ type volume struct {
 	resume    *resumeDir // nil: uploads are not gone on with
 	once      *flights   // nil: what is there is stored again
 	checksum  Checksum
-	noCRC32C  atomic.Bool // the store does not confirm it
+	crc32c    crc32cSupport
 	conns     *connCounter
 	policy    RetryPolicy
 	logger    *slog.Logger

@@ -91,7 +91,11 @@ type bodySender func(ctx context.Context, d digest, opt func(*s3.Options)) (etag
 
 // sendBody sends a body with its checksum and holds the answer against it.
 func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySender) (digest, string, error) {
-	for kind := v.checksumNow(); ; kind = ChecksumMD5 {
+	kind := v.checksumNow()
+	if b.known != nil {
+		kind = b.known.kind
+	}
+	for ; ; kind = ChecksumMD5 {
 		d, err := v.sum(ctx, kind, b)
 		if err != nil {
 			return d, "", inputError(ctx, op, b.in, err)
@@ -100,11 +104,13 @@ func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySende
 		t.body = b.open
 		tag, crc, err := send(ctx, d, func(o *s3.Options) { o.Retryer = t })
 		if err != nil {
-			return d, "", t.fail(err)
+			if err = t.fail(err); kind == ChecksumCRC32C && v.crc32c.refused(err) {
+				continue
+			}
+			return d, "", err
 		}
 		etag := trimETag(tag)
-		if kind == ChecksumCRC32C && crc == nil {
-			v.noCRC32C.Store(true)
+		if kind == ChecksumCRC32C && !v.crc32c.confirmed(crc) {
 			if v.isMD5Of(ctx, b, etag) {
 				return d, etag, nil
 			}
@@ -119,10 +125,9 @@ func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySende
 	}
 }
 
-// checksumNow is the checksum to send. A store that does not repeat a CRC32C
-// has not said that it checks it: from then on it gets MD5s.
+// checksumNow is the checksum to send.
 func (v *volume) checksumNow() Checksum {
-	if v.noCRC32C.Load() {
+	if v.crc32c.lacking.Load() {
 		return ChecksumMD5
 	}
 	return v.checksum

@@ -5,7 +5,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
@@ -44,9 +46,10 @@ type uploader interface {
 // no more connections than the workload has.
 var goClients = map[string]func(s *settings) (uploader, error){
 	"bare":            newBare,
-	"runpod":          func(s *settings) (uploader, error) { return newRunpod(s, runpod.ChecksumMD5) },
-	"runpod-crc32c":   func(s *settings) (uploader, error) { return newRunpod(s, runpod.ChecksumCRC32C) },
+	"runpod":          func(s *settings) (uploader, error) { return newRunpod(s) },
+	"runpod-md5":      func(s *settings) (uploader, error) { return newRunpod(s, runpod.WithChecksum(runpod.ChecksumMD5)) },
 	"sdk":             func(s *settings) (uploader, error) { return newSDK(s), nil },
+	"sdk-crc32c":      newSDKProtected,
 	"sdk-defaults":    newSDKDefaults,
 	"manager":         newManager,
 	"transfermanager": newTransferManager,
@@ -54,9 +57,10 @@ var goClients = map[string]func(s *settings) (uploader, error){
 }
 
 type settings struct {
-	url    string
-	conns  int
-	opened atomic.Int64
+	url      string
+	conns    int
+	prepared []byte // a part's worth, for who sends nothing else
+	opened   atomic.Int64
 }
 
 func (s *settings) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -87,11 +91,10 @@ type bare struct {
 	s      *settings
 	client *http.Client
 	signer *v4.Signer
-	memory []byte
 }
 
 func newBare(s *settings) (uploader, error) {
-	return &bare{s: s, client: &http.Client{Transport: s.transport()}, signer: v4.NewSigner(), memory: make([]byte, partSize)}, nil
+	return &bare{s: s, client: &http.Client{Transport: s.transport()}, signer: v4.NewSigner()}, nil
 }
 
 func (b *bare) put(ctx context.Context, t task, _ []byte) error {
@@ -100,7 +103,7 @@ func (b *bare) put(ctx context.Context, t task, _ []byte) error {
 	errs := make([]error, n)
 	for i := range n {
 		size := min(partSize, t.Size-int64(i)*partSize)
-		wg.Go(func() { errs[i] = b.putOne(ctx, fmt.Sprintf("%s.%d", t.Key, i), b.memory[:size]) })
+		wg.Go(func() { errs[i] = b.putOne(ctx, fmt.Sprintf("%s.%d", t.Key, i), b.s.prepared[:size]) })
 	}
 	wg.Wait()
 	return firstOf(errs)
@@ -130,9 +133,9 @@ func (b *bare) putOne(ctx context.Context, key string, body []byte) error {
 
 type runpodClient struct{ c *runpod.Client }
 
-func newRunpod(s *settings, kind runpod.Checksum) (uploader, error) {
-	c, err := runpod.New(runpod.WithS3Endpoint(s.url, region, bucket), runpod.WithS3Credentials(accessKey, secretKey),
-		runpod.WithS3Conns(s.conns), runpod.WithChecksum(kind), runpod.WithDialContext(s.dial))
+func newRunpod(s *settings, opts ...runpod.Option) (uploader, error) {
+	c, err := runpod.New(append(opts, runpod.WithS3Endpoint(s.url, region, bucket), runpod.WithS3Credentials(accessKey, secretKey),
+		runpod.WithS3Conns(s.conns), runpod.WithDialContext(s.dial))...)
 	return &runpodClient{c}, err
 }
 
@@ -162,16 +165,22 @@ func unsigned(o *s3.Options) {
 	})
 }
 
-// sdk is PutObject and UploadPart over one pool, without checksums.
+// sdk is PutObject and UploadPart over one pool.
 type sdk struct {
-	c     *s3.Client
-	conns int
+	c       *s3.Client
+	protect bool // each body by a CRC32C ahead of it
 }
 
-func newSDK(s *settings) *sdk { return &sdk{s3Client(s, unsigned), s.conns} }
+func newSDK(s *settings) *sdk { return &sdk{c: s3Client(s, unsigned)} }
+
+// newSDKProtected sends what the library sends. The checksum is taken here: over
+// http the SDK would take a SHA-256 with it.
+func newSDKProtected(s *settings) (uploader, error) {
+	return &sdk{s3Client(s, unsigned), true}, nil
+}
 
 func newSDKDefaults(s *settings) (uploader, error) {
-	return &sdk{s3Client(s, func(o *s3.Options) { o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported }), s.conns}, nil
+	return &sdk{c: s3Client(s, func(o *s3.Options) { o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported })}, nil
 }
 
 func (c *sdk) put(ctx context.Context, t task, data []byte) error {
@@ -181,14 +190,34 @@ func (c *sdk) put(ctx context.Context, t task, data []byte) error {
 	}
 	defer f.Close()
 	if t.Size <= partSize {
-		_, err = c.c.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &t.Key, Body: f, ContentLength: &t.Size})
+		sum, err := c.sum(f)
+		if err == nil {
+			_, err = c.c.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &t.Key, Body: f, ContentLength: &t.Size, ChecksumCRC32C: sum})
+		}
 		return err
 	}
 	return c.parts(ctx, t, f.(io.ReaderAt))
 }
 
+// sum reads a body to its end and goes back to its beginning.
+func (c *sdk) sum(body io.ReadSeeker) (*string, error) {
+	if !c.protect {
+		return nil, nil
+	}
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{body}, make([]byte, 64<<10)); err != nil {
+		return nil, err
+	}
+	_, err := body.Seek(0, io.SeekStart)
+	return aws.String(base64.StdEncoding.EncodeToString(h.Sum(nil))), err
+}
+
 func (c *sdk) parts(ctx context.Context, t task, f io.ReaderAt) error {
-	made, err := c.c.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &t.Key})
+	var algorithm types.ChecksumAlgorithm
+	if c.protect {
+		algorithm = types.ChecksumAlgorithmCrc32c
+	}
+	made, err := c.c.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &t.Key, ChecksumAlgorithm: algorithm})
 	if err != nil {
 		return err
 	}
@@ -199,10 +228,15 @@ func (c *sdk) parts(ctx context.Context, t task, f io.ReaderAt) error {
 		wg.Go(func() {
 			offset := int64(i) * partSize
 			size := min(partSize, t.Size-offset)
+			body := io.NewSectionReader(f, offset, size)
+			sum, err := c.sum(body)
+			if errs[i] = err; err != nil {
+				return
+			}
 			out, err := c.c.UploadPart(ctx, &s3.UploadPartInput{Bucket: aws.String(bucket), Key: &t.Key, UploadId: made.UploadId,
-				PartNumber: aws.Int32(int32(i + 1)), ContentLength: &size, Body: io.NewSectionReader(f, offset, size)})
+				PartNumber: aws.Int32(int32(i + 1)), ContentLength: &size, Body: body, ChecksumCRC32C: sum})
 			if errs[i] = err; err == nil {
-				done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32}
+				done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32, ChecksumCRC32C: out.ChecksumCRC32C}
 			}
 		})
 	}

@@ -2,19 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/md5"
 	"fmt"
 	"hash/crc32"
 	"math"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
 // everyone is the order of the rows and of the runs in a round.
-var everyone = []string{"bare", "runpod", "runpod-crc32c", "sdk", "sdk-defaults", "manager", "transfermanager", "minio-go", "boto3", "boto3-defaults", "rclone"}
+var everyone = []string{"bare", "runpod", "runpod-md5", "sdk", "sdk-crc32c", "sdk-defaults", "manager", "transfermanager", "minio-go", "boto3", "boto3-defaults", "rclone"}
 
 // compare runs every client in every workload, in turns, and prints.
 func compare(rounds int, only, clients []string, stop <-chan os.Signal) error {
@@ -154,47 +154,50 @@ type target struct {
 	got, most float64
 }
 
-// judge holds the library against the targets of a workload: with the MD5 that
-// every store checks, and with the CRC32C that these servers check.
+// judge holds the library, with its defaults, against the targets of a workload.
 func judge(w workload, results map[string][]figures) (out []target) {
 	bareWall, bareCPU := middle(results["bare"], seconds), middle(results["bare"], cpu)
-	for _, name := range []string{"runpod", "runpod-crc32c"} {
-		mine := results[name]
-		if len(mine) == 0 {
-			continue
-		}
-		add := func(what string, got, most float64) {
-			out = append(out, target{w.name + ", " + name + ": " + what, got, most})
-		}
-		if w.memory {
-			add("CPU / (bare + checksum)", middle(mine, cpu)/(bareCPU+checksumSeconds(name, w)), map[string]float64{"cpu-64MB": 1.2, "cpu-1MB": 1.3}[w.name])
-			add("CPU / best peer's", middle(mine, cpu)/best(results, cpu), 1)
-			continue
-		}
-		add("wall / best peer's", middle(mine, seconds)/best(results, seconds), 1)
-		add("wall / bare", middle(mine, seconds)/bareWall, 1.15)
-		if w.name == "mixed" {
-			add("connections opened", middle(mine, opened), float64(w.conns))
-			add("RSS MB", middle(mine, rss), 150)
-		}
+	mine := results["runpod"]
+	if len(mine) == 0 {
+		return nil
+	}
+	add := func(what string, got, most float64) {
+		out = append(out, target{w.name + ": " + what, got, most})
+	}
+	if w.memory {
+		add("CPU / (bare + checksum)", middle(mine, cpu)/(bareCPU+checksumSeconds(w)), map[string]float64{"cpu-64MB": 1.2, "cpu-1MB": 1.3}[w.name])
+		add("CPU / best peer's", middle(mine, cpu)/best(results, cpu, everyone), 1)
+		add("CPU / best protected peer's", middle(mine, cpu)/best(results, cpu, protected), 1)
+		return out
+	}
+	add("wall / best peer's", middle(mine, seconds)/best(results, seconds, everyone), 1)
+	add("wall / best protected peer's", middle(mine, seconds)/best(results, seconds, protected), 1)
+	add("wall / bare", middle(mine, seconds)/bareWall, 1.15)
+	if w.name == "mixed" {
+		add("connections opened", middle(mine, opened), float64(w.conns))
+		add("RSS MB", middle(mine, rss), 150)
 	}
 	return out
 }
 
-// best is the best peer's median.
-func best(results map[string][]figures, of func(figures) float64) float64 {
+// protected are the peers whose bodies carry a checksum, or are signed; the
+// others are quicker by what that costs.
+var protected = []string{"sdk-crc32c", "sdk-defaults", "minio-go", "boto3", "boto3-defaults", "rclone"}
+
+// best is the median of the best of these peers.
+func best(results map[string][]figures, of func(figures) float64, peers []string) float64 {
 	least := math.Inf(1)
-	for name, fs := range results {
-		if name != "bare" && name != "runpod" && name != "runpod-crc32c" {
+	for _, name := range peers {
+		if fs := results[name]; len(fs) > 0 && name != "bare" && !strings.HasPrefix(name, "runpod") {
 			least = min(least, middle(fs, of))
 		}
 	}
 	return least
 }
 
-// checksumSeconds measures what the checksum of a workload's bytes costs by
+// checksumSeconds measures what the CRC32C of a workload's bytes costs by
 // itself.
-func checksumSeconds(name string, w workload) float64 {
+func checksumSeconds(w workload) float64 {
 	callers := w.callers("")
 	data := make([]byte, callers[0][0].Size)
 	n := 0
@@ -204,11 +207,7 @@ func checksumSeconds(name string, w workload) float64 {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	start := time.Now()
 	for range n {
-		if name == "runpod" {
-			md5.Sum(data)
-		} else {
-			crc32.Checksum(data, table)
-		}
+		crc32.Checksum(data, table)
 	}
 	return time.Since(start).Seconds()
 }

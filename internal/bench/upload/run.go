@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,7 +71,10 @@ func beClient(text string) error {
 	if err != nil {
 		return err
 	}
-	s := &settings{url: o.URL, conns: w.conns}
+	// Everybody holds as much memory as the bare client needs: the garbage
+	// collector runs the less often the larger the heap is.
+	s := &settings{url: o.URL, conns: w.conns, prepared: make([]byte, partSize)}
+	defer runtime.KeepAlive(s)
 	u, err := goClients[o.Client](s)
 	if err != nil {
 		return err
