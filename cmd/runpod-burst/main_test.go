@@ -60,7 +60,7 @@ func TestCompareAndAnalyze(t *testing.T) {
 		}
 	}
 	all := figures(t, f("a.json"))
-	if len(all) != 2 || all[1].Succeeded != 30 || all[1].S3Opened > 8 || all[1].Cost == 0 {
+	if len(all) != 2 || all[1].Succeeded != 30 || all[1].S3Peak > 8 || all[1].Cost == 0 {
 		t.Errorf("%+v", all)
 	}
 	if results, err := os.ReadDir(f("results/library")); len(results) != 30 {

@@ -232,6 +232,18 @@ func TestComparisonAndPicture(t *testing.T) {
 	}
 }
 
+// Refusals that differ by what the network and the clock add have one cause.
+func TestRefusalsHaveOneCause(t *testing.T) {
+	l := &burst.Log{Run: burst.Run{Name: "naive", Requests: 4}}
+	for i, wait := range []seconds{129, 131, 133, 3} {
+		l.Jobs = append(l.Jobs, burst.Job{Index: i, End: wait, Uploaded: 0.5, Attempts: []burst.Attempt{{End: wait, Status: 400, Verdict: "give up"}}})
+	}
+	s := Summarize([]*burst.Log{l}, Options{})[0]
+	if got := words(s); !strings.Contains(got, "for 2 reasons") || !strings.Contains(got, "3 jobs: refused after 131 s waiting") || !strings.Contains(got, "1 job: refused after 3.0 s waiting") {
+		t.Error(got)
+	}
+}
+
 func TestCost(t *testing.T) {
 	l := replayed(t, "run2", "library", burst.Generated(10), nil)
 	s := Summarize([]*burst.Log{l}, Options{Price: 0.001})[0]
