@@ -47,9 +47,15 @@ func StrictResume() SessionOption { return func(s *Session) { s.mode = "strict-r
 // old one knew, where it would fail. For single requests there is [AnyWorker].
 func OrAnyWorker() SessionOption { return func(s *Session) { s.other = true } }
 
-// Session begins a session. Nothing is sent, and no worker is bound before a
-// request was answered with success: by its worker id, which 101 answers have
-// too. End it when done.
+// OnWorker has a session begin on a worker that is known already, by the
+// Response.WorkerID of an earlier call or the header X-Runpod-Worker-Id of an
+// answer: a session that goes on in another process, or a socket's worker.
+// Default "": the worker of the first answer.
+func OnWorker(id string) SessionOption { return func(s *Session) { s.worker = id } }
+
+// Session begins a session. Nothing is sent, and without [OnWorker] no worker is
+// bound before a request was answered with success: by its worker id, which 101
+// answers have too. End it when done.
 func (c *Client) Session(opts ...SessionOption) *Session {
 	s := &Session{c: c}
 	s.over, s.end = context.WithCancel(context.Background())
@@ -118,7 +124,8 @@ func (s *Session) refuse(op string) error { return refuse(op, "session", "it has
 // is open, which may not count as activity (reported by users): it asks just
 // this worker for path, with GET, again and again, until ctx ends, whose error
 // it then returns, the session ends (nil), or the worker is gone
-// ([ErrWorkerGone]). It blocks: run it beside the socket. every is the time
+// ([ErrWorkerGone]). It blocks: run it beside the socket, as the
+// module runpod-go/websocket does. every is the time
 // between two requests, 0 for 3/5 of [RetryPolicy.IdleTimeout], 3 s by default;
 // it must be below the endpoint's idle timeout.
 // The path should cost the worker nothing, such as /ping. Other failures are

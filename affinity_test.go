@@ -113,6 +113,22 @@ func TestSessionResumesAStoppedWorker(t *testing.T) {
 	})
 }
 
+// A session that goes on where another one was.
+func TestSessionOnAKnownWorker(t *testing.T) {
+	inBubble(t, whoami(runpodtest.Config{MinWorkers: 3}), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		for _, w := range srv.Workers() {
+			s := c.Session(OnWorker(w.ID), Strict())
+			if got := askSession(t, s); got != w.ID || s.WorkerID() != w.ID {
+				t.Errorf("begun on %s, answered by %s, session on %s", w.ID, got, s.WorkerID())
+			}
+			s.End()
+			if s.WorkerID() != "" {
+				t.Error("an ended session has a worker")
+			}
+		}
+	})
+}
+
 func TestSessionWaitsForABusyWorker(t *testing.T) {
 	cfg := runpodtest.Config{MinWorkers: 2, ServiceTime: runpodtest.Fixed(time.Minute)}
 	for name, tt := range map[string]struct {

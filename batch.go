@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -131,6 +132,19 @@ func (b *Batch[Out]) add(ctx context.Context, pages [][]json.RawMessage) error {
 	return nil
 }
 
+// Remove takes a request out of a batch that is still a draft, by its id, which
+// [Batch.Results] has for drafts too.
+func (b *Batch[Out]) Remove(ctx context.Context, requestID string) error {
+	if requestID == "" {
+		return refuse("DELETE "+b.path("/requests"), "request id", "it is empty")
+	}
+	err := b.call(ctx, http.MethodDelete, "/requests/"+url.PathEscape(requestID), nil, nil)
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == ErrNotFound && e.MayHaveRun {
+		return nil // removed by an attempt whose answer was lost
+	}
+	return err
+}
+
 // Finalize lets the batch run. Nothing can be added any more.
 func (b *Batch[Out]) Finalize(ctx context.Context) error {
 	return b.call(ctx, http.MethodPost, "/finalize", nil, nil)
@@ -204,6 +218,70 @@ func (b *Batch[Out]) Results(ctx context.Context) iter.Seq2[JobResult[Out], erro
 			}
 		}
 	}
+}
+
+// Batches gives the endpoint's batches, the newest first, drafts too. What the
+// service says around them is not documented: a bare list is read, a list among
+// other fields, and pages where it says that there are more. The last round has
+// the error, if there is one.
+func (c *Client) Batches(ctx context.Context) iter.Seq2[BatchStatus, error] {
+	return func(yield func(BatchStatus, error) bool) {
+		seen := map[string]bool{}
+		for offset := 0; ; {
+			var page batchList
+			if err := c.callJobs(ctx, http.MethodGet, fmt.Sprintf("/batch?offset=%d&limit=%d", offset, batchPage), nil, &page); err != nil {
+				yield(BatchStatus{}, err)
+				return
+			}
+			before := len(seen)
+			for _, status := range page.batches { // a batch that was made meanwhile moves the others on
+				if !seen[status.ID] && !yield(status, nil) {
+					return
+				}
+				seen[status.ID] = true
+			}
+			if offset += len(page.batches); !page.more || len(seen) == before {
+				return
+			}
+		}
+	}
+}
+
+// batchList is a page of batches.
+type batchList struct {
+	batches []BatchStatus
+	more    bool
+}
+
+// UnmarshalJSON takes an array, or an object that has just one.
+func (l *batchList) UnmarshalJSON(data []byte) error {
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
+		return json.Unmarshal(data, &l.batches)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	lists, nulls := 0, 0 // an empty list may be null
+	for name, value := range fields {
+		switch {
+		case name == "hasMore":
+			if err := json.Unmarshal(value, &l.more); err != nil {
+				return err
+			}
+		case value[0] == 'n':
+			nulls++
+		case value[0] == '[':
+			lists++
+			if err := json.Unmarshal(value, &l.batches); err != nil {
+				return err
+			}
+		}
+	}
+	if lists > 1 || lists+nulls == 0 {
+		return fmt.Errorf("want one list of batches, there are %d", lists)
+	}
+	return nil
 }
 
 // Created is when the batch was made.

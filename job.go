@@ -349,6 +349,10 @@ type Stats struct {
 	// the attempts for which the balancer had no worker, Troubles those retried
 	// for another reason.
 	Calls, CallsFailed, Attempts, ColdRefusals, Troubles int64
+	// JobCalls, JobCallsFailed, JobAttempts and JobTroubles say the same of calls
+	// of the job API, whose every look at a job is one. A job that failed is no
+	// failed call.
+	JobCalls, JobCallsFailed, JobAttempts, JobTroubles int64
 	// InFlight requests are at the endpoint now, PeakInFlight is the most there
 	// ever were, Waiting wait for a
 	// place, of which there are Limit.
@@ -383,11 +387,17 @@ func (c *Client) Stats() Stats {
 		Attempts:     c.ep.counts.attempts.Load(),
 		ColdRefusals: c.ep.counts.cold.Load(),
 		Troubles:     c.ep.counts.trouble.Load(),
-		Uploads:      c.volume.done.uploads.Load(),
-		Downloads:    c.volume.done.downloads.Load(),
-		BytesUp:      c.volume.done.bytesUp.Load(),
-		BytesDown:    c.volume.done.bytesDown.Load(),
-		S3Attempts:   c.volume.done.attempts.Load(),
+
+		JobCalls:       c.jobs.ep.counts.calls.Load(),
+		JobCallsFailed: c.jobs.ep.counts.failed.Load(),
+		JobAttempts:    c.jobs.ep.counts.attempts.Load(),
+		JobTroubles:    c.jobs.ep.counts.trouble.Load(),
+
+		Uploads:    c.volume.done.uploads.Load(),
+		Downloads:  c.volume.done.downloads.Load(),
+		BytesUp:    c.volume.done.bytesUp.Load(),
+		BytesDown:  c.volume.done.bytesDown.Load(),
+		S3Attempts: c.volume.done.attempts.Load(),
 	}
 	s.HeldWorkers, s.HeldWorkerSeconds = c.holds.counts()
 	s.WakePings, s.WarmWorkerSeconds = c.ep.wake.counts()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -17,6 +18,7 @@ import (
 type jobs struct {
 	ep     *endpoint
 	limits map[string]*jobLimit // by operation, the first word of the path
+	held   atomic.Int64         // requests that the service holds until a job ends
 }
 
 // jobLimit keeps an operation within the service's rate limits, which are per
@@ -49,6 +51,7 @@ func newJobs(c *config) *jobs {
 		"run":         newJobLimit(1000, 200),
 		"runsync":     newJobLimit(2000, maxJobCalls),
 		"status":      newJobLimit(2000, maxJobCalls),
+		"status-sync": newJobLimit(2000, maxLongPolls), // like status, where nothing is said
 		"stream":      newJobLimit(2000, maxJobCalls),
 		"cancel":      newJobLimit(100, 20),
 		"purge-queue": newJobLimit(2, 0),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // The most that a request may have (Runpod docs: 10 and 20 MB).
@@ -83,8 +84,15 @@ type JobHandle[Out any] struct {
 // Nothing is sent.
 func OpenJob[Out any](c *Client, id string) *JobHandle[Out] { return &JobHandle[Out]{ID: id, c: c} }
 
-// path is a call's path about the job.
-func (j *JobHandle[Out]) path(call string) string { return "/" + call + "/" + url.PathEscape(j.ID) }
+// path is a call's path about the job. The call may have a query.
+func (j *JobHandle[Out]) path(call string) string {
+	name, query, asks := strings.Cut(call, "?")
+	path := "/" + name + "/" + url.PathEscape(j.ID)
+	if asks {
+		path += "?" + query
+	}
+	return path
+}
 
 // call makes a call about the job. That there is no such job is [ErrJobExpired].
 func (j *JobHandle[Out]) call(ctx context.Context, method, call string, out any, opts ...CallOption) error {
@@ -105,45 +113,6 @@ func (j *JobHandle[Out]) Status(ctx context.Context) (JobResult[Out], error) {
 		return JobResult[Out]{ID: j.ID}, err
 	}
 	return resultOf[Out]("GET "+j.path("status"), &report)
-}
-
-// Wait looks at the job until it ends, first after 0.5 s, then less and less
-// often, at last every 5 s (see [RetryPolicy]: half of BaseBackoff, a quarter of
-// MaxBackoff). A job that did not end well is an error: [ErrJobFailed],
-// [ErrJobCancelled], [ErrJobTimedOut], or [ErrJobExpired] where the result is
-// gone. Where ctx ends first the job goes on.
-func (j *JobHandle[Out]) Wait(ctx context.Context) (JobResult[Out], error) {
-	op := "wait for " + j.path("status")
-	for looks := 0; ; looks++ {
-		var report jobReport
-		if err := j.call(ctx, http.MethodGet, "status", &report); err != nil {
-			return JobResult[Out]{ID: j.ID}, err
-		}
-		if report.Status.Final() {
-			return ending[Out](op, &report)
-		}
-		if err := j.pause(ctx, op, looks); err != nil {
-			return JobResult[Out]{ID: j.ID, State: report.Status}, err
-		}
-	}
-}
-
-// pause waits until the job is to be looked at again.
-func (j *JobHandle[Out]) pause(ctx context.Context, op string, looks int) error {
-	return j.c.pausePolling(ctx, op, j.ID, looks)
-}
-
-// pausePolling waits between two looks at a job or a batch.
-func (c *Client) pausePolling(ctx context.Context, op, id string, looks int) error {
-	o, err := c.life.begin(ctx, op)
-	if err == nil {
-		defer o.end()
-		if sleep(o, c.config.policy.pollPause(looks)) == nil {
-			return nil
-		}
-		err = ended(o, op)
-	}
-	return aboutJob(err, id)
 }
 
 // aboutJob names the job, or the batch, in an error.

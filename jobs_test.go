@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +95,95 @@ func TestJobRunSync(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A long poll has the result as it is there; without the call behind it, which
+// is not documented, Wait looks as it does otherwise.
+func TestJobLongPoll(t *testing.T) {
+	polls := func(answer runpodtest.Action) *runpodtest.Fault {
+		return &runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status-sync/*", Times: runpodtest.Always, Do: answer}
+	}
+	for _, tt := range []struct {
+		name         string
+		fault        *runpodtest.Fault
+		late         time.Duration // at most, after the job's end
+		held, looked [2]int        // how many requests: at least, at most
+	}{
+		{"the service holds the request", nil, 0, [2]int{2, 2}, [2]int{0, 0}},
+		{"there is no such call", polls(runpodtest.Answer(404, "not found")), 5 * time.Second, [2]int{1, 1}, [2]int{20, 60}},
+		{"it is another method's", polls(runpodtest.Answer(405, "")), 5 * time.Second, [2]int{1, 1}, [2]int{20, 60}},
+		{"it answers at once", polls(runpodtest.Answer(200, `{"id":"x","status":"IN_QUEUE"}`)), time.Hour, [2]int{40, 90}, [2]int{0, 0}},
+		{"it fails once", &runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status-sync/*", Do: runpodtest.Answer(502, "")}, 0, [2]int{3, 3}, [2]int{0, 0}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+				if tt.fault != nil {
+					srv.Fault(*tt.fault)
+				}
+				job := runJob(t, c, "world")
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer cancel()
+				result, err := job.Wait(ctx, LongPoll())
+				late := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) - 135*time.Second
+				if tt.late < time.Hour && (err != nil || result.Output.Hello != "world" || late > tt.late) {
+					t.Errorf("%+v, %v, %v late", result, err, late)
+				}
+				calls, _ := srv.JobCalls()
+				held := int(c.Stats().JobAttempts) - calls["run"] - calls["status"] // faults are no calls of the twin's
+				within := func(n int, bounds [2]int) bool { return n >= bounds[0] && n <= bounds[1] }
+				if !within(held, tt.held) || !within(calls["status"], tt.looked) {
+					t.Errorf("%d held, calls: %v", held, calls)
+				}
+			})
+		})
+	}
+}
+
+func TestJobLongPollOfAnExpiredResult(t *testing.T) {
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		job := runJob(t, c, "x")
+		time.Sleep(33 * time.Minute)
+		if _, err := job.Wait(t.Context(), LongPoll()); !errors.Is(err, ErrJobExpired) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// 250 long polls at once leave room for other calls, and all end well.
+func TestJobLongPollsLeaveRoom(t *testing.T) {
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		jobs := []*JobHandle[greeting]{runJob(t, c, "one"), runJob(t, c, "two")}
+		var wg sync.WaitGroup
+		for i := range 250 {
+			wg.Go(func() {
+				if _, err := jobs[i%2].Wait(t.Context(), LongPoll()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(30 * time.Second)
+		start := time.Now()
+		if _, err := c.Health(t.Context()); err != nil || time.Since(start) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		wg.Wait()
+		if calls, limited := srv.JobCalls(); calls["status-sync"] < 200 || calls["status"] == 0 || limited != 0 {
+			t.Errorf("calls: %v, %d over the limit", calls, limited)
+		}
+	})
+}
+
+func TestJobStats(t *testing.T) {
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/run", Times: 1, Do: runpodtest.Answer(502, "")})
+		job := runJob(t, c, "fail")
+		job.Wait(t.Context(), LongPoll())
+		OpenJob[greeting](c, "nobody").Status(t.Context())
+		s := c.Stats()
+		if s.JobCalls != 4 || s.JobCallsFailed != 1 || s.JobAttempts != 5 || s.JobTroubles != 1 || s.Calls != 0 || s.Attempts != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // How a job can end otherwise than well.
@@ -510,6 +600,113 @@ func TestJobBatchLimitsAndCancel(t *testing.T) {
 	})
 }
 
+// A draft can be changed until it is finalized.
+func TestJobBatchRemove(t *testing.T) {
+	cfg := jobEndpoint()
+	cfg.ServiceTime = runpodtest.Fixed(time.Second)
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		b, err := NewBatch[greeting](t.Context(), c, JobRequest{Input: "keep"}, JobRequest{Input: "drop"}, JobRequest{Input: "lost"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for r, err := range b.Results(t.Context()) {
+			if err != nil || r.State != JobInQueue {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			ids = append(ids, r.ID)
+		}
+		if err := b.Remove(t.Context(), ids[1]); err != nil {
+			t.Error(err)
+		}
+		if err := b.Remove(t.Context(), ids[1]); !errors.Is(err, ErrNotFound) {
+			t.Errorf("removed twice: %v", err)
+		}
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/requests/*", Do: runpodtest.ResetAfterWork()})
+		if err := b.Remove(t.Context(), ids[2]); err != nil {
+			t.Errorf("removed by an attempt whose answer was lost: %v", err)
+		}
+		if err := b.Remove(t.Context(), ""); !errors.Is(err, ErrBadRequest) {
+			t.Errorf("no id: %v", err)
+		}
+		if err := b.Finalize(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Remove(t.Context(), ids[0]); !errors.Is(err, ErrBadRequest) {
+			t.Errorf("from a finalized batch: %v", err)
+		}
+		if st, err := b.Wait(t.Context()); err != nil || st.Total != 1 || st.Completed != 1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if _, err := OpenJob[greeting](c, ids[1]).Status(t.Context()); !errors.Is(err, ErrJobExpired) {
+			t.Errorf("the removed request is still there: %v", err)
+		}
+	})
+}
+
+func TestJobBatches(t *testing.T) {
+	cfg := jobEndpoint()
+	cfg.ServiceTime = runpodtest.Fixed(time.Second)
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		list := func() (ids []string) {
+			for status, err := range c.Batches(t.Context()) {
+				if err != nil || status.Created().IsZero() {
+					t.Fatalf("%+v, %v", status, err)
+				}
+				ids = append(ids, status.ID)
+			}
+			return ids
+		}
+		if ids := list(); len(ids) != 0 {
+			t.Errorf("before there are any: %v", ids)
+		}
+		var made []string
+		for i := range 450 { // more than two pages; of the cancelled ones there is no limit
+			b, err := NewBatch[greeting](t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made = append(made, b.ID)
+			if i < 445 {
+				if err := b.Cancel(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		slices.Reverse(made)
+		if ids := list(); !slices.Equal(ids, made) {
+			t.Errorf("%d of %d batches, or in another order", len(ids), len(made))
+		}
+		if calls, _ := srv.JobCalls(); calls["batch"] < 4 {
+			t.Error("the list came in one page: this test shows nothing")
+		}
+		for range c.Batches(t.Context()) {
+			break // and no call more
+		}
+	})
+}
+
+// What the service says around a list of batches is not documented.
+func TestJobBatchListForms(t *testing.T) {
+	for in, want := range map[string]int{
+		`[{"id":"a","status":"DRAFT"},{"id":"b"}]`:           2,
+		`{"batches":[{"id":"a"}],"total":1,"hasMore":false}`: 1,
+		`{"data":[{"id":"a"}],"nextCursor":null}`:            1,
+		`{"batches":null,"total":0}`:                         0,
+		`[]`:                                                 0,
+		`{"id":"a"}`:                                         -1,
+		`{"batches":[],"errors":[]}`:                         -1,
+		`{"batches":[],"hasMore":1}`:                         -1,
+		`{"batches":[7]}`:                                    -1,
+		`"none"`:                                             -1,
+	} {
+		var l batchList
+		if err := json.Unmarshal([]byte(in), &l); (err != nil) != (want < 0) || err == nil && len(l.batches) != want {
+			t.Errorf("%s: %+v, %v", in, l, err)
+		}
+	}
+}
+
 // The requests are those of docs/jobs.md, call by call.
 func TestJobRequestShapes(t *testing.T) {
 	var got string
@@ -543,6 +740,7 @@ func TestJobRequestShapes(t *testing.T) {
 		{"POST /v2/abc/runsync?wait=120000 " + body, func() error { _, err := RunSync[any](ctx, c, full); return err }},
 		{"GET /v2/abc/status/j1", func() error { _, err := job.Status(ctx); return err }},
 		{"GET /v2/abc/status/j1", func() error { _, err := job.Wait(ctx); return err }},
+		{"GET /v2/abc/status-sync/j1?wait=90000", func() error { _, err := job.Wait(ctx, LongPoll()); return err }},
 		{"GET /v2/abc/stream/j1", func() error {
 			for _, err := range StreamJob[any](ctx, c, "j1") {
 				return err
@@ -556,6 +754,13 @@ func TestJobRequestShapes(t *testing.T) {
 		{`POST /v2/abc/batch []`, func() error { _, err := NewBatch[any](ctx, c); return err }},
 		{`POST /v2/abc/batch [{"input":1}]`, func() error { _, err := NewBatch[any](ctx, c, JobRequest{Input: 1}); return err }},
 		{`POST /v2/abc/batch/b1/requests {"requests":[{"input":1}]}`, func() error { return batch.Add(ctx, JobRequest{Input: 1}) }},
+		{"DELETE /v2/abc/batch/b1/requests/r1", func() error { return batch.Remove(ctx, "r1") }},
+		{"GET /v2/abc/batch?offset=0&limit=200", func() error {
+			for _, err := range c.Batches(ctx) {
+				return err
+			}
+			return nil
+		}},
 		{"POST /v2/abc/batch/b1/finalize", func() error { return batch.Finalize(ctx) }},
 		{"POST /v2/abc/batch/b1/cancel", func() error { return batch.Cancel(ctx) }},
 		{"GET /v2/abc/batch/b1", func() error { _, err := batch.Status(ctx); return err }},

@@ -1,7 +1,9 @@
 package runpodtest
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -10,6 +12,7 @@ import (
 // lock guards it.
 type batch struct {
 	id      string
+	number  int    // of all, as they were made
 	status  string // DRAFT, FINALIZED, CANCELLED
 	created time.Time
 	jobs    []*job
@@ -24,6 +27,8 @@ const (
 
 func (a *jobAPI) routeBatches(base string) {
 	a.mux.HandleFunc("POST "+base+"batch", a.createBatch)
+	a.mux.HandleFunc("GET "+base+"batch", a.listBatches)
+	a.mux.HandleFunc("DELETE "+base+"batch/{batch}/requests/{request}", a.shrinkBatch)
 	a.mux.HandleFunc("POST "+base+"batch/{batch}/requests", a.growBatch)
 	a.mux.HandleFunc("POST "+base+"batch/{batch}/finalize", a.finalizeBatch)
 	a.mux.HandleFunc("POST "+base+"batch/{batch}/cancel", a.cancelBatch)
@@ -67,7 +72,8 @@ func (a *jobAPI) createBatch(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, "too many batches, or requests in one")
 		return
 	}
-	b := &batch{id: "batch_" + name(a.cfg.Seed, drawBatch, len(q.batches)+1, 20), status: "DRAFT", created: time.Now()}
+	n := len(q.batches) + 1
+	b := &batch{id: "batch_" + name(a.cfg.Seed, drawBatch, n, 20), number: n, status: "DRAFT", created: time.Now()}
 	q.batches[b.id] = b
 	b.add(q, all, policies)
 	q.mu.Unlock()
@@ -103,6 +109,22 @@ func (a *jobAPI) growBatch(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// shrinkBatch takes a request out of a draft.
+func (a *jobAPI) shrinkBatch(w http.ResponseWriter, r *http.Request) {
+	a.withBatch(w, r, func(b *batch) (any, int) {
+		i := slices.IndexFunc(b.jobs, func(j *job) bool { return j.ID == r.PathValue("request") })
+		switch {
+		case b.status != "DRAFT":
+			return map[string]string{"error": "the batch is " + b.status}, http.StatusBadRequest
+		case i < 0:
+			return map[string]string{"error": "request not found"}, http.StatusNotFound
+		}
+		a.queue.forget(b.jobs[i])
+		b.jobs = slices.Delete(b.jobs, i, i+1)
+		return map[string]any{"id": b.id, "status": b.status}, http.StatusOK
+	})
+}
+
 // finalizeBatch starts the batch's jobs. On the service they have workers of
 // their own, and hours; here they share the endpoint's.
 func (a *jobAPI) finalizeBatch(w http.ResponseWriter, r *http.Request) {
@@ -132,13 +154,44 @@ func (a *jobAPI) cancelBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *jobAPI) showBatch(w http.ResponseWriter, r *http.Request) {
-	a.withBatch(w, r, func(b *batch) (any, int) {
-		completed, failed, inProgress := b.counts()
-		return map[string]any{
-			"id": b.id, "endpointId": a.endpointID, "status": b.status, "createdAt": b.created.UnixMilli(),
-			"requestTotal": len(b.jobs), "requestCompleted": completed, "requestFailed": failed, "requestInProgress": inProgress,
-		}, http.StatusOK
-	})
+	a.withBatch(w, r, func(b *batch) (any, int) { return a.summary(b), http.StatusOK })
+}
+
+// summary is a batch as the API shows it. The caller holds the queue's lock.
+func (a *jobAPI) summary(b *batch) map[string]any {
+	completed, failed, inProgress := b.counts()
+	return map[string]any{
+		"id": b.id, "endpointId": a.endpointID, "status": b.status, "createdAt": b.created.UnixMilli(),
+		"requestTotal": len(b.jobs), "requestCompleted": completed, "requestFailed": failed, "requestInProgress": inProgress,
+	}
+}
+
+// listBatches lists the endpoint's batches, newest first. That it does so in
+// pages like those of a batch's requests is inferred: the docs show no answer.
+func (a *jobAPI) listBatches(w http.ResponseWriter, r *http.Request) {
+	a.queue.mu.Lock()
+	all := slices.SortedFunc(maps.Values(a.queue.batches), func(x, y *batch) int { return y.number - x.number })
+	from, to, answer := pageOf(r, len(all))
+	batches := []map[string]any{}
+	for _, b := range all[from:to] {
+		batches = append(batches, a.summary(b))
+	}
+	a.queue.mu.Unlock()
+	answer["batches"] = batches
+	a.write(w, answer)
+}
+
+// pageOf is which of n things a request asks for, and what the answer says of
+// that. 50 a page unless asked otherwise.
+func pageOf(r *http.Request, n int) (from, to int, answer map[string]any) {
+	offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil {
+		limit = 50
+	}
+	from = min(max(offset, 0), n)
+	to = min(from+max(limit, 1), n)
+	return from, to, map[string]any{"total": n, "offset": from, "limit": limit, "hasMore": to < n}
 }
 
 func (b *batch) counts() (completed, failed, inProgress int) {
@@ -163,20 +216,13 @@ func (b *batch) done() bool {
 
 func (a *jobAPI) listBatch(w http.ResponseWriter, r *http.Request) {
 	a.withBatch(w, r, func(b *batch) (any, int) {
-		offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
-		limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
-		if err != nil {
-			limit = 50
-		}
-		offset = min(max(offset, 0), len(b.jobs))
-		end := min(offset+max(limit, 1), len(b.jobs))
+		from, to, answer := pageOf(r, len(b.jobs))
 		requests := []map[string]any{}
-		for _, j := range b.jobs[offset:end] {
+		for _, j := range b.jobs[from:to] {
 			requests = append(requests, j.report())
 		}
-		return map[string]any{
-			"requests": requests, "total": len(b.jobs), "offset": offset, "limit": limit, "hasMore": end < len(b.jobs),
-		}, http.StatusOK
+		answer["requests"] = requests
+		return answer, http.StatusOK
 	})
 }
 

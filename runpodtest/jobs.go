@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -143,6 +144,12 @@ func (q *queue) draft(s submission, p jobPolicy, sync bool) *job {
 	q.jobs[id] = j
 	q.order = append(q.order, j)
 	return j
+}
+
+// forget drops a draft. The caller holds the lock.
+func (q *queue) forget(j *job) {
+	delete(q.jobs, j.ID)
+	q.order = slices.DeleteFunc(q.order, func(other *job) bool { return other == j })
 }
 
 // start queues a job. The caller holds the lock.

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/gpuburst/runpod-go v0.0.0
+	github.com/gpuburst/runpod-go/websocket v0.0.0
 )
 
 require (
@@ -30,4 +31,7 @@ require (
 	golang.org/x/tools v0.40.0 // indirect
 )
 
-replace github.com/gpuburst/runpod-go => ../..
+replace (
+	github.com/gpuburst/runpod-go => ../..
+	github.com/gpuburst/runpod-go/websocket => ../../websocket
+)

@@ -1,7 +1,7 @@
-// Websocket opens a WebSocket with github.com/coder/websocket on an endpoint
-// that is scaled to zero: as it comes, and through the Client. Then it is silent
-// for a minute, twice: an open socket does not keep its worker from being scaled
-// down, requests beside it do.
+// Websocket opens a WebSocket on an endpoint that is scaled to zero: with
+// github.com/coder/websocket as it comes, and through this library. Then it is
+// silent for a minute, twice: an open socket does not keep its worker from being
+// scaled down, the library's requests beside it do.
 package main
 
 import (
@@ -11,16 +11,14 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
-	runpod "github.com/gpuburst/runpod-go"
 	"github.com/gpuburst/runpod-go/examples/internal/cold"
+	runpodws "github.com/gpuburst/runpod-go/websocket"
 )
 
-// speed is how much faster than the service the simulated endpoint is. The
-// socket must be kept alive every few seconds of its time.
+// speed is how much faster than the service the simulated endpoint is.
 const speed = 40
 
 func main() {
@@ -33,10 +31,62 @@ func main() {
 func run(w io.Writer) error {
 	return cold.Compare(w, speed, http.HandlerFunc(echo),
 		cold.Case{Name: "a socket, used at once", Ask: func(e *cold.Endpoint, hc *http.Client) (string, error) {
-			return talk(e, hc, 0)
+			if plain(hc) {
+				return dialPlain(e, hc)
+			}
+			return dial(e, 0, nil)
 		}},
-		cold.Case{Name: "a socket that is silent for a minute, without keep-alive and with it", Ask: silent},
+		cold.Case{Name: "a socket that is silent for a minute, without keep-alive and with it", Ask: func(e *cold.Endpoint, hc *http.Client) (string, error) {
+			if plain(hc) {
+				return dial(e, time.Minute, &runpodws.Options{KeepAliveEvery: -1})
+			}
+			return dial(e, time.Minute, nil)
+		}},
 	)
+}
+
+// plain reports whether this is the client of the round without the library.
+func plain(hc *http.Client) bool {
+	_, ok := hc.Transport.(*http.Transport)
+	return ok
+}
+
+// dial opens a socket through the library, and is silent.
+func dial(e *cold.Endpoint, silence time.Duration, o *runpodws.Options) (string, error) {
+	conn, _, err := runpodws.Dial(context.Background(), e.Client, "/ws", o)
+	if err != nil {
+		return "", err
+	}
+	defer conn.CloseNow()
+	time.Sleep(e.Real(silence))
+	answer, err := talk(conn.Conn)
+	return answer + ", from worker " + conn.WorkerID, errors.Join(err, conn.KeepAliveErr())
+}
+
+// dialPlain opens a socket as coder/websocket does it by itself.
+func dialPlain(e *cold.Endpoint, hc *http.Client) (string, error) {
+	conn, _, err := websocket.Dial(context.Background(), e.EndpointURL+"/ws", &websocket.DialOptions{
+		HTTPClient: hc,
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + e.APIKey}},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer conn.CloseNow()
+	return talk(conn)
+}
+
+// talk sends a message and hears the answer.
+func talk(conn *websocket.Conn) (string, error) {
+	ctx := context.Background()
+	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+		return "", err
+	}
+	_, data, err := conn.Read(ctx)
+	if err != nil {
+		return "", err
+	}
+	return string(data), conn.Close(websocket.StatusNormalClosure, "")
 }
 
 // echo is the worker's program: it answers every message with itself.
@@ -54,48 +104,5 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		if err != nil || conn.Write(r.Context(), kind, data) != nil {
 			return
 		}
-	}
-}
-
-// talk opens a socket and, after a silence, sends a message.
-func talk(e *cold.Endpoint, hc *http.Client, silence time.Duration) (string, error) {
-	ctx := context.Background()
-	conn, resp, err := websocket.Dial(ctx, e.EndpointURL+"/ws", &websocket.DialOptions{
-		HTTPClient: hc,
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + e.APIKey}},
-	})
-	if err != nil {
-		return "", err
-	}
-	defer conn.CloseNow()
-	time.Sleep(e.Real(silence))
-	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
-		return "", fmt.Errorf("after %v of silence: %w", silence, err)
-	}
-	_, data, err := conn.Read(ctx)
-	if err != nil {
-		return "", fmt.Errorf("after %v of silence: %w", silence, err)
-	}
-	return fmt.Sprintf("%s, from worker %s", data, resp.Header.Get("X-Runpod-Worker-Id")), conn.Close(websocket.StatusNormalClosure, "")
-}
-
-// silent is a socket in a session, which the Client keeps alive where it may.
-func silent(e *cold.Endpoint, hc *http.Client) (string, error) {
-	session := e.Client.Session()
-	defer session.End()
-	var keeping sync.WaitGroup
-	defer keeping.Wait()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if _, plain := hc.Transport.(*http.Transport); !plain {
-		keeping.Go(func() { keepAlive(ctx, session, e) })
-	}
-	return talk(e, session.HTTPClient(), time.Minute)
-}
-
-func keepAlive(ctx context.Context, session *runpod.Session, e *cold.Endpoint) {
-	err := session.KeepAlive(ctx, "/ping", e.Real(2*time.Second))
-	if err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Println("  keep-alive:", err)
 	}
 }

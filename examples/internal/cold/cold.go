@@ -19,6 +19,9 @@ const (
 	NoGPU     = time.Minute
 	ColdStart = 75 * time.Second
 	QueueWait = 2 * time.Minute
+	// IdleTimeout is above the service's 5 s: at many times its speed that is too
+	// short for a machine with other work.
+	IdleTimeout = 20 * time.Second
 )
 
 // Endpoint is a simulated endpoint without workers, and a Client for it.
@@ -35,7 +38,7 @@ type Endpoint struct {
 func Start(speed float64, program http.Handler) (*Endpoint, error) {
 	srv, err := runpodtest.NewServer(runpodtest.Config{
 		Speed: speed, MaxWorkers: runpodtest.NoWorkers, QueueWait: QueueWait, ColdStart: runpodtest.Fixed(ColdStart),
-		Concurrency: 8, SocketsIdle: true,
+		IdleTimeout: IdleTimeout, Concurrency: 8, SocketsIdle: true,
 		Handler: func(runpodtest.Worker) http.Handler { return program },
 	})
 	if err != nil {
@@ -89,7 +92,8 @@ type Case struct {
 // Client's did.
 func Compare(w io.Writer, speed float64, program http.Handler, cases ...Case) error {
 	fmt.Fprintf(w, "A simulated endpoint, %g times as fast as the service: scaled to zero, no GPU free\n"+
-		"for %v, then a cold start of %v; a request waits at most %v.\n\n", speed, NoGPU, ColdStart, QueueWait)
+		"for %v, then a cold start of %v; a request waits at most %v, an idle worker\n"+
+		"stays for %v.\n\n", speed, NoGPU, ColdStart, QueueWait, IdleTimeout)
 	failed := 0
 	for _, c := range cases {
 		fmt.Fprintln(w, c.Name)
