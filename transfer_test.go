@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,16 +102,56 @@ func TestPoolIsBounded(t *testing.T) {
 }
 
 func TestOneConnectionIsEnough(t *testing.T) {
+	var most atomic.Int64
 	inBubble(t, coldEndpoint(1), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 		for _, err := range c.RunAll(t.Context(), tryonJobs(t.TempDir(), 6)) {
 			if err != nil {
 				t.Error(err)
 			}
 		}
-		if st := srv.Stats().S3Conns; st.Opened != 1 {
-			t.Errorf("%d connections", st.Opened)
+		if most.Load() != 1 {
+			t.Errorf("%d connections at once", most.Load())
 		}
-	}, WithS3Conns(1), WithMaxInFlight(6))
+	}, WithS3Conns(1), WithMaxInFlight(6), s3ConnsAtOnce(&most))
+}
+
+// s3ConnsAtOnce tells how many connections to the gateway a client has had at
+// once. How many it has opened in all says less: net/http gives one up, now and
+// then, whose answer came before it had noticed that the whole body was out. And
+// the server learns of the end of one a moment after the next may have begun.
+func s3ConnsAtOnce(most *atomic.Int64) Option {
+	return func(c *config) error {
+		dial := c.dial
+		var mu sync.Mutex
+		var open int64
+		c.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil || !strings.HasPrefix(addr, "s3") {
+				return conn, err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			open++
+			most.Store(max(most.Load(), open))
+			return &endNoted{conn, sync.OnceFunc(func() {
+				mu.Lock()
+				defer mu.Unlock()
+				open--
+			})}, nil
+		}
+		return nil
+	}
+}
+
+// endNoted is a connection whose end is noted.
+type endNoted struct {
+	net.Conn
+	ended func()
+}
+
+func (c *endNoted) Close() error {
+	c.ended()
+	return c.Conn.Close()
 }
 
 // A place is taken before the attempt's clock starts, and leaving the line
