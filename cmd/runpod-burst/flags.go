@@ -7,12 +7,12 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/burst"
-	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
 // options is what the command line asks for.
@@ -21,8 +21,8 @@ type options struct {
 
 	live   bool
 	preset string
-	cfg    runpodtest.Config
-	speed  float64
+	config string     // file that describes the simulated endpoint
+	twin   burst.Twin // the simulated endpoint
 
 	bytes    int
 	clients  []string
@@ -31,6 +31,7 @@ type options struct {
 	report   string
 	json     string // figures
 	svg      string
+	plot     string
 	resume   string
 	price    float64
 	quiet    bool
@@ -64,6 +65,9 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 		fmt.Fprint(stdout, usage)
 		f.SetOutput(stdout)
 		f.PrintDefaults()
+		if !analyze {
+			fmt.Fprintf(stdout, configUsage, strings.Join(burst.TwinFields(), ", "))
+		}
 		return nil, err
 	case err != nil:
 		return nil, err
@@ -72,7 +76,7 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 		if o.analyzed = f.Args(); len(o.analyzed) == 0 {
 			return nil, errors.New("analyze: name a file of records, as -jsonl writes them")
 		}
-		return o, nil
+		return o, checkPlot(o.plot)
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("%q: unexpected; flags begin with a dash, see -h", f.Arg(0))
@@ -85,6 +89,7 @@ func (o *options) outputFlags(f *flag.FlagSet) {
 	f.StringVar(&o.report, "report", "", "write the report to this `file`, one page of HTML")
 	f.StringVar(&o.json, "json", "", "write the figures and verdicts to this `file` as JSON")
 	f.StringVar(&o.svg, "svg", "", "write the timeline to this `file` as a picture")
+	f.StringVar(&o.plot, "plot", "", "draw the runs over one another, how long jobs took and requests in flight, to this `file`: .png, .svg or .pdf")
 	f.Float64Var(&o.price, "price", 0, "what a worker costs in a `second`, in any currency, for the report")
 	f.BoolVar(&o.quiet, "q", false, "print nothing but errors")
 }
@@ -108,11 +113,13 @@ func (o *options) runFlags(f *flag.FlagSet) {
 	})
 	f.BoolVar(&o.live, "live", false, "use the endpoint that the RUNPOD_ variables name (it costs money)")
 	f.StringVar(&o.preset, "preset", "run2", "simulate the endpoint of a stress `test`: run1 (with its slow upload pool, for plain clients), run2, run3; none: one to be set by the flags below")
-	f.Float64Var(&o.speed, "speed", 50, "how much faster the simulated endpoint's time runs")
-	f.Uint64Var(&o.cfg.Seed, "seed", 1, "the simulated endpoint's random draws")
-	f.IntVar(&o.cfg.MinWorkers, "min", 0, "its minimum workers")
-	f.IntVar(&o.cfg.MaxWorkers, "max", 0, "its maximum workers (default 3)")
-	f.IntVar(&o.cfg.ScalerValue, "scaler-value", 0, "its requests for each worker (default 4)")
+	f.StringVar(&o.config, "config", "", "simulate the endpoint that this `file` describes, JSON as shown below")
+	c := &o.twin.Config
+	f.Float64Var(&c.Speed, "speed", 50, "how much faster the simulated endpoint's time runs")
+	f.Uint64Var(&c.Seed, "seed", 1, "the simulated endpoint's random draws")
+	f.IntVar(&c.MinWorkers, "min", 0, "its minimum workers")
+	f.IntVar(&c.MaxWorkers, "max", 0, "its maximum workers (default 3)")
+	f.IntVar(&c.ScalerValue, "scaler-value", 0, "its requests for each worker (default 4)")
 }
 
 func toSeconds(to *burst.Seconds) func(string) error {
@@ -155,25 +162,46 @@ func (o *options) complete(given map[string]bool) error {
 	if s.Duration > 0 && !given["requests"] {
 		s.Requests = 0
 	}
+	if !o.live {
+		if err := o.simulated(given); err != nil {
+			return err
+		}
+	}
+	return o.check(given)
+}
+
+// simulated settles which endpoint is simulated.
+func (o *options) simulated(given map[string]bool) error {
+	s := &o.set
+	if o.config != "" {
+		if given["preset"] {
+			return errors.New("-config and -preset: leave one of them out; the file may name a preset")
+		}
+		o.preset = "none"
+		return o.readConfig(given)
+	}
+	o.twin.Config.Loopback = true
 	if !given["preset"] && (given["min"] || given["max"] || given["scaler-value"]) {
 		o.preset = "none"
 	}
-	if p, ok := burst.Presets[o.preset]; ok && !o.live {
-		o.cfg.Preset, s.Preset = p.Preset(), o.preset
-		if !given["concurrency"] {
-			s.Concurrency = p.Concurrency
-		}
-	} else if !ok && o.preset != "none" {
+	if o.preset == "none" {
+		return nil
+	}
+	p, ok := burst.Presets[o.preset]
+	if !ok {
 		return fmt.Errorf("-preset %s: want none, %s", o.preset, strings.Join(slices.Sorted(maps.Keys(burst.Presets)), ", "))
 	}
-	o.cfg.Loopback, o.cfg.Speed = true, o.speed
-	return o.check(given)
+	o.twin.Config.Preset, o.twin.UploadEvery, s.Preset = p.Preset(), p.UploadEvery, o.preset
+	if !given["concurrency"] {
+		s.Concurrency = p.Concurrency
+	}
+	return nil
 }
 
 func (o *options) check(given map[string]bool) error {
 	s := &o.set
 	if o.live {
-		for _, name := range []string{"preset", "speed", "seed", "min", "max", "scaler-value"} {
+		for _, name := range []string{"preset", "config", "speed", "seed", "min", "max", "scaler-value"} {
 			if given[name] {
 				return fmt.Errorf("-%s is about the simulated endpoint: leave it or -live out", name)
 			}
@@ -195,14 +223,14 @@ func (o *options) check(given map[string]bool) error {
 		return fmt.Errorf("-rate %g: want 0 or more", s.Rate)
 	case o.price < 0:
 		return fmt.Errorf("-price %g: want 0 or more", o.price)
-	case o.speed <= 0:
-		return fmt.Errorf("-speed %g: want a factor above 0", o.speed)
+	case o.twin.Config.Speed <= 0:
+		return fmt.Errorf("-speed %g: want a factor above 0", o.twin.Config.Speed)
 	case o.bytes < 1 || o.bytes > 100<<20:
 		return fmt.Errorf("-bytes %d: want 1 to 104857600", o.bytes)
 	case s.Inputs != "" && s.Manifest != "":
 		return errors.New("-inputs and -manifest: leave one of them out")
 	}
-	return nil
+	return checkPlot(o.plot)
 }
 
 // plan is where the jobs come from; what cannot be read is found out before
@@ -238,15 +266,20 @@ func (o *options) target() (*burst.Target, error) {
 		}
 		return t, nil
 	}
-	name := "a simulated endpoint"
-	if o.preset != "none" {
-		name += ", " + o.preset
-	}
-	t, err := burst.Simulate(name, o.cfg)
+	t, err := burst.Simulate("a simulated endpoint", o.twin)
 	if err != nil {
+		if o.config != "" {
+			err = fmt.Errorf("-config: %s: %w", o.config, err)
+		}
 		return nil, err
 	}
-	if t.UploadEvery = burst.Presets[o.preset].UploadEvery; t.UploadEvery > 0 {
+	switch {
+	case o.config != "":
+		t.Name += ", " + filepath.Base(o.config)
+	case o.preset != "none":
+		t.Name += ", " + o.preset
+	}
+	if t.UploadEvery > 0 {
 		t.Name += fmt.Sprintf(" (a plain client's upload pool is imitated: it lets a job through every %v)", t.UploadEvery)
 	}
 	return t, nil

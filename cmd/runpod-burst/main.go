@@ -141,11 +141,11 @@ func (o *options) prepare() (records *os.File, plan *burst.Plan, err error) {
 	if plan, err = o.plan(); err != nil {
 		return nil, nil, err
 	}
-	if o.live {
-		if _, err := o.target(); err != nil {
-			return nil, nil, err
-		}
+	t, err := o.target()
+	if err != nil {
+		return nil, nil, err
 	}
+	t.Close() // each client gets one of its own
 	if o.set.SaveDir != "" {
 		if err := os.MkdirAll(o.set.SaveDir, 0o755); err != nil {
 			return nil, nil, fmt.Errorf("-out: %w", err)
@@ -188,6 +188,10 @@ func (o *options) continued() error {
 	switch {
 	case last.Simulated == o.live:
 		return fmt.Errorf("its run was on %s: say so with -live, or leave -live out", last.Endpoint)
+	case last.Config != o.set.Config && last.Config != "":
+		return fmt.Errorf("its run was on %s: give -config %s", last.Endpoint, last.Config)
+	case last.Config != o.set.Config:
+		return fmt.Errorf("its run was on %s: leave -config out", last.Endpoint)
 	case last.Preset != o.set.Preset:
 		return fmt.Errorf("its run was on %s: give -preset %s", last.Endpoint, cmp.Or(last.Preset, "none"))
 	}
@@ -291,6 +295,7 @@ func (o *options) outputs() []output {
 	return []output{
 		{"report", o.report, func(w io.Writer, logs []*burst.Log) error { return report.Write(w, logs, opt) }},
 		{"svg", o.svg, report.WriteSVG},
+		{"plot", o.plot, func(w io.Writer, logs []*burst.Log) error { return writePlot(w, plotFormat(o.plot), logs) }},
 		{"json", o.json, func(w io.Writer, logs []*burst.Log) error {
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")

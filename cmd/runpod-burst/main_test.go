@@ -60,18 +60,21 @@ func TestCompareAndAnalyze(t *testing.T) {
 		}
 	}
 	all := figures(t, f("a.json"))
-	if len(all) != 2 || all[1].Succeeded != 30 || all[1].S3Opened > 8 || all[1].Cost == 0 {
+	if len(all) != 2 || all[1].Succeeded != 30 || all[1].S3Peak > 8 || all[1].Cost == 0 {
 		t.Errorf("%+v", all)
 	}
 	if results, err := os.ReadDir(f("results/library")); len(results) != 30 {
 		t.Errorf("%d results, %v", len(results), err)
 	}
-	command(t, t.Context(), exitDone, "analyze", "-q", "-report", f("b.html"), "-json", f("b.json"), "-svg", f("b.svg"), "-price", "0.001", f("a.jsonl"))
+	command(t, t.Context(), exitDone, "analyze", "-q", "-report", f("b.html"), "-json", f("b.json"), "-svg", f("b.svg"), "-plot", f("b.png"), "-price", "0.001", f("a.jsonl"))
 	if readFile(t, f("a.json")) != readFile(t, f("b.json")) {
 		t.Error("the figures from the records are others than those of the run")
 	}
 	if a, b := readFile(t, f("a.html")), readFile(t, f("b.html")); a != b {
 		t.Error("the page from the records is another than that of the run")
+	}
+	if !strings.HasPrefix(readFile(t, f("b.png")), "\x89PNG") {
+		t.Error("the plot is no PNG")
 	}
 	command(t, t.Context(), exitDone, "analyze", "-json", f("c.json"), f("a.jsonl"), f("a.jsonl"))
 	if n := len(figures(t, f("c.json"))); n != 4 {
@@ -112,6 +115,24 @@ func TestInterruptedAndResumed(t *testing.T) {
 	command(t, t.Context(), exitDone, "analyze", "-json", f("c.json"), f("a.jsonl"))
 	if both := figures(t, f("c.json")); len(both) != 2 || both[0].Succeeded+both[1].Succeeded != 30 {
 		t.Errorf("%+v", both)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	f := in(t)
+	args := []string{"-config", "testdata/slow-day.json", "-speed", "200", "-seed", "3", "-requests", "8", "-bytes", "100"}
+	command(t, t.Context(), exitDone, append(args, "-max", "2", "-json", f("a.json"), "-jsonl", f("a.jsonl"), "-report", f("a.html"))...)
+	if s := figures(t, f("a.json"))[0]; s.Succeeded != 8 || s.Attempts < 8+3 || s.PeakWorkers > 2 {
+		t.Errorf("the file's three 502s, or -max 2, are not in %+v", s)
+	}
+	if !strings.Contains(readFile(t, f("a.html")), "a simulated endpoint, slow-day.json; its time ran 200 times") {
+		t.Error("the report does not say which endpoint that was")
+	}
+	if _, errs := command(t, t.Context(), exitUsage, "-resume", f("a.jsonl")); !strings.Contains(errs, "give -config testdata/slow-day.json") {
+		t.Error(errs)
+	}
+	if out, _ := command(t, t.Context(), exitDone, "-resume", f("a.jsonl"), "-config", "testdata/slow-day.json"); !strings.Contains(out, "Nothing is missing") {
+		t.Error(out)
 	}
 }
 
@@ -163,7 +184,21 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 	if err := os.WriteFile(f("broken.jsonl"), []byte("{]\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	for name, text := range map[string]string{
+		"typo.json": `{"max_worker": 3}`, "much.json": `{"crash_rate": 2}`, "both.json": `{"preset": "run2", "service_time": "3s"}`,
+	} {
+		if err := os.WriteFile(f(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for want, args := range map[string][]string{
+		"max_worker: there is no such field":          {"-config", f("typo.json")},
+		"-config: " + f("much.json"):                  {"-config", f("much.json"), "-jsonl", f("never.jsonl")},
+		"ServiceTime: contradicts the preset":         {"-config", f("both.json")},
+		"-config: open":                               {"-config", f("none.json")},
+		"-config and -preset":                         {"-config", f("typo.json"), "-preset", "run2"},
+		"-config is about the simulated":              {"-config", f("typo.json"), "-live"},
+		"MaxWorkers: 2 is below MinWorkers, 5":        {"-min", "5", "-max", "2"},
 		"-requests 0":                                 {"-requests", "0"},
 		"-concurrency -1":                             {"-concurrency", "-1"},
 		"-rate -1":                                    {"-rate", "-1"},
@@ -181,6 +216,8 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		"-seed is about the simulated":                {"-live", "-seed", "2"},
 		"-live: the environment lacks RUNPOD_API_KEY": {"-live"},
 		"-compare: -resume takes it":                  {"-resume", f("x"), "-compare", "naive"},
+		"-plot a.gif: want a file that ends in .png":  {"-plot", "a.gif"},
+		"-plot b: want a file":                        {"analyze", "-plot", "b", "x.jsonl"},
 		"name a file of records":                      {"analyze"},
 		`"x": unexpected`:                             {"x"},
 		"-duration":                                   {"-duration", "-1s"},
@@ -189,9 +226,14 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%v: %q, want %q", args, errs, want)
 		}
 	}
+	if _, err := os.Stat(f("never.jsonl")); err == nil {
+		t.Error("a file of records was made before the endpoint was refused")
+	}
 	out, _ := command(t, t.Context(), exitDone, "-h")
-	if !strings.Contains(out, "analyze [flags] FILE") {
-		t.Error(out)
+	for _, want := range []string{"analyze [flags] FILE", "-config file", "unfairness, unhealthy_rate, upload_every"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("-h does not say %q:\n%s", want, out)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ type settings struct {
 	inputs, out, json     string
 	naive, live           bool
 	warm                  int
+	album                 album // what prepare finds in inputs
 }
 
 // errHelp: the usage was asked for and printed.
@@ -70,30 +71,28 @@ func (s settings) check(rest []string) error {
 // prepare makes what the burst needs before anything is sent: its inputs, the
 // folder for its pictures, a JSON file that can be written, for -live a whole
 // environment.
-func (s settings) prepare() (burst, error) {
-	b := burst{requests: s.requests, concurrency: s.concurrency, out: s.out}
+func (s *settings) prepare() (err error) {
 	if s.live {
-		if _, err := live(); err != nil {
-			return b, err
+		if _, err := s.target(); err != nil {
+			return err
 		}
 	}
-	var err error
-	if b.album, err = openAlbum(s.inputs); err != nil {
-		return b, err
+	if s.album, err = openAlbum(s.inputs); err != nil {
+		return err
 	}
 	if s.json != "" {
 		f, err := os.OpenFile(s.json, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
-			return b, fmt.Errorf("-json: %w", err)
+			return fmt.Errorf("-json: %w", err)
 		}
 		f.Close()
 	}
 	if s.out == "" {
-		b.out, err = os.MkdirTemp("", "runpod-burst-")
-		return b, err
+		s.out, err = os.MkdirTemp("", "runpod-burst-")
+		return err
 	}
 	if err = os.MkdirAll(s.out, 0o755); err != nil {
-		return b, fmt.Errorf("-out: %w", err)
+		return fmt.Errorf("-out: %w", err)
 	}
-	return b, nil
+	return nil
 }

@@ -77,7 +77,7 @@ func TestPrepareRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
-			_, err := c.s.prepare()
+			err := c.s.prepare()
 			for _, n := range c.named {
 				if err == nil || !strings.Contains(err.Error(), n) {
 					t.Errorf("%v does not name %s", err, n)
@@ -95,7 +95,8 @@ func TestLiveNamesWhatIsMissing(t *testing.T) {
 		t.Setenv(v, "")
 	}
 	t.Setenv("RUNPOD_S3_REGION", "EU-RO-1")
-	_, err := settings{live: true}.prepare()
+	s := settings{live: true}
+	err := s.prepare()
 	if err == nil || !strings.Contains(err.Error(), "RUNPOD_API_KEY") || strings.Contains(err.Error(), "RUNPOD_S3_REGION") {
 		t.Errorf("%v: want RUNPOD_API_KEY named, and not RUNPOD_S3_REGION, which is set", err)
 	}

@@ -17,7 +17,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
 func main() {
@@ -39,15 +40,14 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) 
 	if errors.Is(err, errHelp) {
 		return exitDone
 	}
-	var b burst
 	if err == nil {
-		b, err = s.prepare()
+		err = s.prepare()
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "burst:", err)
 		return exitUsage
 	}
-	d, err := show(ctx, s, b, stdout, stderr)
+	d, err := s.show(ctx, stdout, stderr)
 	if err == nil && s.json != "" {
 		err = writeJSON(s.json, d)
 	}
@@ -64,49 +64,69 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) 
 }
 
 // show runs the bursts and prints what came of them.
-func show(ctx context.Context, s settings, b burst, stdout io.Writer, stderr *os.File) (document, error) {
-	d := document{Endpoint: "simulated", Speed: speed, Seed: s.seed, Concurrency: b.concurrency, Pictures: b.out}
+func (s settings) show(ctx context.Context, stdout io.Writer, stderr *os.File) (d document, err error) {
+	d = document{Endpoint: "simulated", Speed: speed, Seed: s.seed, Concurrency: s.concurrency, Pictures: s.out}
 	if s.live {
 		d.Endpoint, d.Speed = "live", 1
 	}
 	fmt.Fprintln(stdout, s.introduction())
 	if s.naive {
-		first := b
-		first.out = filepath.Join(b.out, "naive")
-		sum, outcomes, err := compete(ctx, s, first, "naive", openNaive, stderr)
-		if err != nil {
+		if d.Naive, err = s.drive(ctx, "naive", burst.Settings{Client: "naive"}, filepath.Join(s.out, "naive"), stderr); err != nil {
 			return d, err
 		}
-		d.Naive = &sum
-		printLost(stdout, outcomes)
+		printLost(stdout, d.Naive.Jobs)
 	}
 	if !s.live || s.warm == 0 {
-		if err := competeLibrary(ctx, s, b, "library", &d.Client, stdout, stderr); err != nil {
+		if d.Client, err = s.driveLibrary(ctx, "library", 0, stdout, stderr); err != nil {
 			return d, err
 		}
 	}
-	if b.warm = s.warm; b.warm > 0 {
-		if err := competeLibrary(ctx, s, b, "warmed", &d.Warmed, stdout, stderr); err != nil {
+	if s.warm > 0 {
+		if d.Warmed, err = s.driveLibrary(ctx, "warmed", s.warm, stdout, stderr); err != nil {
 			return d, err
 		}
 	}
 	return d, conclude(ctx, stdout, d)
 }
 
-// competeLibrary runs the burst through the library and shows every job, unless
-// all was interrupted before.
-func competeLibrary(ctx context.Context, s settings, b burst, name string, to **summary, stdout io.Writer, stderr *os.File) error {
+// driveLibrary runs the burst through the library and shows every job, unless
+// all was interrupted before: then the summary is nil.
+func (s settings) driveLibrary(ctx context.Context, name string, warm int, stdout io.Writer, stderr *os.File) (*summary, error) {
 	if ctx.Err() != nil {
-		return nil
+		return nil, nil
 	}
-	sum, outcomes, err := compete(ctx, s, b, name, openLibrary, stderr)
+	sum, err := s.drive(ctx, name, burst.Settings{Client: "library", Warm: warm, Ahead: ahead}, s.out, stderr)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	*to = &sum
-	printLost(stdout, outcomes)
+	printLost(stdout, sum.Jobs)
 	fmt.Fprintln(stdout)
-	return printTable(stdout, outcomes)
+	return sum, printTable(stdout, sum.Jobs)
+}
+
+// ahead is how many jobs the library has under way beside those at the endpoint:
+// as many as its S3 connections can serve, like RunAll.
+const ahead = 8
+
+// drive runs the burst through one client, on an endpoint of its own.
+func (s settings) drive(ctx context.Context, name string, set burst.Settings, out string, progress *os.File) (*summary, error) {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("-out: %w", err)
+	}
+	t, err := s.target()
+	if err != nil {
+		return nil, err
+	}
+	set.Requests, set.Concurrency = s.requests, s.concurrency
+	rec, p := burst.NewRecorder(nil), &burst.Progress{Jobs: s.requests}
+	stop := showProgress(progress, name, p, t.Speed)
+	err = burst.Drive(ctx, t, set, s.album.plan(out), rec, p)
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	l, err := rec.Log()
+	return summarize(l), err
 }
 
 // lost reports whether the library lost a job.
@@ -117,17 +137,17 @@ func (d document) lost() bool {
 // saving is what waking the workers during the uploads has brought.
 func (d document) saving() string {
 	before, after := d.Client, d.Warmed
-	return fmt.Sprintf("Warmed: first result %v s sooner, whole burst %v s sooner; worker-seconds billed %+.1f.",
-		before.First-after.First, before.Seconds-after.Seconds, time.Duration(after.Billed-before.Billed).Seconds())
+	return fmt.Sprintf("Warmed: first result %.1f s sooner, whole burst %.1f s sooner; worker-seconds billed %+.1f.",
+		before.First-after.First, before.Seconds-after.Seconds, after.WorkerSeconds-before.WorkerSeconds)
 }
 
 // introduction says what is about to run, and in which time it is measured.
 func (s settings) introduction() string {
-	burst := fmt.Sprintf("%d jobs, %d at once: upload two photographs, call %s, fetch the picture.\n", s.requests, s.concurrency, tryonPath)
+	jobs := fmt.Sprintf("%d jobs, %d at once: upload two photographs, call %s, fetch the picture.\n", s.requests, s.concurrency, tryonPath)
 	if s.live {
-		return burst + "Endpoint: the one that the environment names, in real time.\n"
+		return jobs + "Endpoint: the one that the environment names, in real time.\n"
 	}
-	return burst + fmt.Sprintf("Endpoint: simulated in this process, seed %d: %d workers at most, none at first, cold start %v to %v s,\n"+
+	return jobs + fmt.Sprintf("Endpoint: simulated in this process, seed %d: %d workers at most, none at first, cold start %v to %v s,\n"+
 		"%v to %v s of work a picture, refused after %v s without a worker.\n"+
 		"Its time runs %d times as fast; every figure is in its seconds (wall time x %d).\n",
 		s.seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(), workMin.Seconds(), workMax.Seconds(), queueWait.Seconds(), speed, speed) + s.line()
@@ -167,58 +187,9 @@ func interruption(d document) string {
 	if s == nil {
 		name, s = "naive", d.Naive
 	}
+	if s == nil {
+		return "Interrupted before the first job."
+	}
 	return fmt.Sprintf("Interrupted during the %s burst: %d of %d jobs done, %d lost, %d stopped under way, %d not begun.",
 		name, s.Succeeded, s.Requests, s.Failed, s.Interrupted, s.NotStarted)
-}
-
-// client is one of the two ways to run a burst.
-type client interface {
-	run(context.Context, burst, *meter) []outcome
-	connections() (opened, peak int) // to S3, as the client itself counted them
-	close()
-}
-
-// compete runs the burst through one client, on an endpoint of its own.
-func compete(ctx context.Context, s settings, b burst, name string, open func(target, burst) (client, error), progress *os.File) (summary, []outcome, error) {
-	t, err := s.target()
-	if err != nil {
-		return summary{}, nil, err
-	}
-	defer t.close()
-	c, err := open(t, b)
-	if err != nil {
-		return summary{}, nil, err
-	}
-	defer c.close()
-	start, clock := time.Now(), t.clock()
-	m := startMeter(progress, name, b.requests, clock)
-	outcomes := c.run(ctx, b, m)
-	took, wall := clock.now(), seconds(time.Since(start))
-	m.finish()
-	sum := summarize(b.requests, outcomes, took, wall, t.saw(c, outcomes))
-	sum.First = m.first
-	return sum, outcomes, nil
-}
-
-func (s settings) target() (target, error) {
-	if s.live {
-		return live()
-	}
-	return simulate(s.seed, s.warm > 0)
-}
-
-// saw is what the endpoint counted, or, for one that we cannot ask, what can
-// be known from this side: the workers that answered, the client's own count.
-func (t target) saw(c client, outcomes []outcome) observed {
-	if t.observe != nil {
-		return t.observe()
-	}
-	workers := map[string]bool{}
-	for _, o := range outcomes {
-		if o.Worker != "" {
-			workers[o.Worker] = true
-		}
-	}
-	opened, peak := c.connections()
-	return observed{workers: len(workers), opened: opened, peak: peak}
 }

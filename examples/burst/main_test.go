@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
+	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
 // program runs the whole of it on the simulated endpoint, some seconds long,
@@ -56,7 +59,7 @@ func TestBurstBringsThePicturesHome(t *testing.T) {
 			t.Errorf("%s: %v", row.Picture, err)
 		}
 		f.Close()
-		if row.Work < seconds(workMin) || row.Total < row.Upload+row.Work {
+		if row.Work < burst.Seconds(workMin.Seconds()) || row.Total < row.Upload+row.Work {
 			t.Errorf("%+v: want at least %v of work, and a total that holds all", row, workMin)
 		}
 	}
@@ -87,7 +90,7 @@ func TestBurstThatLosesAJobExitsWith1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, photos := a.persons[0].data, t.TempDir()
+	whole, photos := a.persons[0].Data, t.TempDir()
 	write(t, whole[:len(whole)/2], photos, "a.jpg")
 	status, stdout := program(t, t.Context(), "-requests", "2", "-naive=false", "-inputs", photos, "-out", t.TempDir())
 	if status != exitLost || !strings.Contains(stdout, "0 of 2") || !strings.Contains(stdout, "cannot decode") {
@@ -110,42 +113,34 @@ func TestInterruptedBurstSaysWhatWasDone(t *testing.T) {
 }
 
 func TestInterruptedBeforeTheFirstJob(t *testing.T) {
-	there, err := simulate(1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer there.close()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for name, open := range map[string]func(target, burst) (client, error){"naive": openNaive, "library": openLibrary} {
-		b := burst{requests: 3, concurrency: 2, out: t.TempDir()}
-		if b.album, err = openAlbum(""); err != nil {
-			t.Fatal(err)
+	for want, args := range map[string][]string{
+		"Interrupted during the naive burst: 0 of 3 jobs done, 0 lost, 0 stopped under way, 3 not begun.": nil,
+		"Interrupted before the first job.": {"-naive=false"},
+	} {
+		status, stdout := program(t, ended, append(args, "-requests", "3", "-out", t.TempDir())...)
+		if status != exitInterrupted || !strings.Contains(stdout, want) {
+			t.Errorf("status %d, want %d and %q", status, exitInterrupted, want)
 		}
-		c, err := open(there, b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := c.run(ended, b, &meter{}); len(got) != 0 {
-			t.Errorf("%s began %d jobs: %v", name, len(got), got)
-		}
-		c.close()
 	}
 }
 
 // The environment names an endpoint; that it is a simulated one, with time of
 // its own, the program does not know.
 func TestLiveBurst(t *testing.T) {
-	there, err := simulate(1, false)
+	endpoint := twin(1, false).Config
+	endpoint.QueueWait = time.Hour // so that the naive client loses nothing on a slow machine
+	there, err := runpodtest.NewServer(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer there.close()
+	defer there.Close()
 	t.Setenv("RUNPOD_ENDPOINT_ID", "")
 	for name, value := range map[string]string{
-		"RUNPOD_ENDPOINT_URL": there.endpointURL, "RUNPOD_API_KEY": there.apiKey,
-		"RUNPOD_S3_ENDPOINT_URL": there.s3URL, "RUNPOD_S3_REGION": there.region, "RUNPOD_S3_BUCKET_NAME": there.bucket,
-		"RUNPOD_S3_ACCESS_KEY_ID": there.accessKeyID, "RUNPOD_S3_SECRET_ACCESS_KEY": there.secretAccessKey,
+		"RUNPOD_ENDPOINT_URL": there.EndpointURL, "RUNPOD_API_KEY": there.APIKey,
+		"RUNPOD_S3_ENDPOINT_URL": there.S3URL, "RUNPOD_S3_REGION": there.Region, "RUNPOD_S3_BUCKET_NAME": there.Bucket,
+		"RUNPOD_S3_ACCESS_KEY_ID": there.AccessKeyID, "RUNPOD_S3_SECRET_ACCESS_KEY": there.SecretAccessKey,
 	} {
 		t.Setenv(name, value)
 	}
@@ -156,13 +151,25 @@ func TestLiveBurst(t *testing.T) {
 	if text, err := os.ReadFile(file); err != nil || json.Unmarshal(text, &d) != nil {
 		t.Fatalf("%s (%v)", text, err)
 	}
-	saw := there.observe()
+	opened := there.Stats().S3Conns.Opened
 	if status != exitDone || d.Speed != 1 || d.Naive.Succeeded != 3 || d.Client.Succeeded != 3 {
 		t.Errorf("status %d: %+v", status, d)
 	}
-	if d.Naive.S3Opened+d.Client.S3Opened != saw.opened || d.Client.S3Opened < 1 || d.Client.Workers < 1 {
-		t.Errorf("the clients counted %d and %d connections to S3, the endpoint %d in all", d.Naive.S3Opened, d.Client.S3Opened, saw.opened)
+	if d.Naive.S3Opened+d.Client.S3Opened != opened || d.Client.S3Opened < 1 || d.Client.Workers < 1 {
+		t.Errorf("the clients counted %d and %d connections to S3, the endpoint %d in all", d.Naive.S3Opened, d.Client.S3Opened, opened)
 	}
+}
+
+func TestProgressOnATerminalEnds(t *testing.T) {
+	w, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a device of characters, like a terminal
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if !isTerminal(w) {
+		t.Skip("it does not pass for a terminal here")
+	}
+	showProgress(w, "library", &burst.Progress{Jobs: 3}, 1)()
 }
 
 func TestBadUsageExitsWith2(t *testing.T) {

@@ -2,83 +2,28 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
-	"strings"
-	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
-// meter is the progress line of one burst. It is safe for concurrent use.
-type meter struct {
-	name     string
-	requests int
-	clock    stopwatch
-
-	mu                  sync.Mutex
-	running, done, lost int
-	first               seconds // when the first job was done; 0: none is
-	stop                chan struct{}
-	stopped             sync.WaitGroup
-}
-
-// startMeter prints how the burst stands until finish is called: over and over
-// on one line of a terminal, every few seconds on a new line elsewhere.
-func startMeter(w *os.File, name string, requests int, clock stopwatch) *meter {
-	m := &meter{name: name, requests: requests, clock: clock, stop: make(chan struct{})}
-	every, before, after := 3*time.Second, "", "\n"
-	if isTerminal(w) {
-		every, before, after = 100*time.Millisecond, "\r", "\x1b[K"
+// showProgress prints how a burst stands, until stop is called: over and over on
+// one line of a terminal, every few seconds on a new line elsewhere.
+func showProgress(w *os.File, name string, p *burst.Progress, timeRuns float64) (stop func()) {
+	began := time.Now()
+	state := func() string {
+		return fmt.Sprintf("%-8s %d of %d done, %d lost, %d under way, %.1f s", name, p.Done.Load(), p.Jobs, p.Lost.Load(),
+			p.Running.Load(), timeRuns*time.Since(began).Seconds())
 	}
-	m.stopped.Go(func() { m.show(w, every, before, after) })
-	return m
-}
-
-func (m *meter) show(w io.Writer, every time.Duration, before, after string) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			fmt.Fprint(w, before, m, after)
-		case <-m.stop:
-			fmt.Fprintln(w, before+m.String()+strings.TrimSuffix(after, "\n"))
-			return
-		}
+	if !isTerminal(w) {
+		return burst.Every(3*time.Second, func() { fmt.Fprintln(w, state()) })
 	}
-}
-
-// finish prints the last state and waits until nothing more is printed.
-func (m *meter) finish() {
-	close(m.stop)
-	m.stopped.Wait()
-}
-
-func (m *meter) begin() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.running++
-}
-
-func (m *meter) end(o outcome) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.running--
-	switch {
-	case o.Err == nil:
-		m.done++
-		if m.done == 1 {
-			m.first = m.clock.now()
-		}
-	case !o.Stopped:
-		m.lost++
+	end := burst.Every(100*time.Millisecond, func() { fmt.Fprintf(w, "\r%s\x1b[K", state()) })
+	return func() {
+		end()
+		fmt.Fprintln(w)
 	}
-}
-
-func (m *meter) String() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return fmt.Sprintf("%-8s %d of %d done, %d lost, %d under way, %v s", m.name, m.done, m.requests, m.lost, m.running, m.clock.now())
 }
 
 func isTerminal(f *os.File) bool {

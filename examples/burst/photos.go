@@ -1,62 +1,43 @@
 package main
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
 	"image/jpeg"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	runpod "github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
 //go:embed photos/person/*.jpg photos/garment/*.jpg
 var shipped embed.FS
 
-// photo is one JPEG: a file of the user's, or one that ships with the program.
-type photo struct {
-	name string
-	path string // of the user's file; "" when data holds the photo
-	data []byte
-}
-
-// input is the photo as the library takes it: a file is streamed, not loaded.
-func (p photo) input() runpod.Input {
-	if p.path != "" {
-		return runpod.File(p.path)
-	}
-	return runpod.Bytes(p.name, p.data)
-}
-
-// open is the photo as the AWS SDK takes it.
-func (p photo) open() (io.ReadSeekCloser, error) {
-	if p.path != "" {
-		return os.Open(p.path)
-	}
-	return memory{bytes.NewReader(p.data)}, nil
-}
-
-// memory is a photo that needs no closing.
-type memory struct{ *bytes.Reader }
-
-func (memory) Close() error { return nil }
-
 // album is what the burst picks its inputs from; neither list is empty.
 type album struct {
-	persons, garments []photo
+	persons, garments []burst.File
 }
 
 // pick gives job i (from 0) its two photos, so that every person meets every
 // garment before a pair comes back.
-func (a album) pick(i int) (person, garment photo) {
+func (a album) pick(i int) (person, garment burst.File) {
 	round := i / len(a.persons)
 	return a.persons[i%len(a.persons)], a.garments[(i%len(a.persons)+round)%len(a.garments)]
+}
+
+// plan is the burst's jobs, whose pictures go to the folder named.
+func (a album) plan(out string) *burst.Plan {
+	return &burst.Plan{Work: func(i int) burst.Work {
+		person, garment := a.pick(i)
+		w := burst.TryOn(i, []burst.File{person, garment})
+		w.Took = "processing_seconds"
+		w.SaveTo = filepath.Join(out, fmt.Sprintf("job-%03d.jpg", i+1))
+		return w
+	}}
 }
 
 // openAlbum reads the folder that -inputs names, or the shipped photos for "".
@@ -74,16 +55,16 @@ func openAlbum(dir string) (album, error) {
 		return album{}, fmt.Errorf("-inputs: %s needs .jpg files, in its folders person and garment or without folders", dir)
 	}
 	for _, p := range slices.Concat(a.persons, a.garments) {
-		if err := p.checkJPEG(); err != nil {
-			return album{}, fmt.Errorf("-inputs: %s: %w", p.path, err)
+		if err := checkJPEG(p); err != nil {
+			return album{}, fmt.Errorf("-inputs: %s: %w", p.Path, err)
 		}
 	}
 	return a, nil
 }
 
 // checkJPEG finds out early what a worker would refuse late.
-func (p photo) checkJPEG() error {
-	f, err := p.open()
+func checkJPEG(p burst.File) error {
+	f, err := p.Open()
 	if err != nil {
 		return err
 	}
@@ -108,13 +89,13 @@ func readAlbum(dir string) (album, error) {
 	return album{all, slices.Concat(all[1:], all[:1])}, err // the next one is the garment
 }
 
-func listJPEGs(dir string) ([]photo, error) {
+func listJPEGs(dir string) ([]burst.File, error) {
 	entries, err := os.ReadDir(dir)
-	var photos []photo
+	var photos []burst.File
 	for _, e := range entries {
 		switch strings.ToLower(filepath.Ext(e.Name())) {
 		case ".jpg", ".jpeg":
-			photos = append(photos, photo{name: e.Name(), path: filepath.Join(dir, e.Name())})
+			photos = append(photos, burst.File{Name: e.Name(), Path: filepath.Join(dir, e.Name())})
 		}
 	}
 	return photos, err
@@ -129,18 +110,18 @@ func shippedAlbum() (album, error) {
 	return album{persons, garments}, err
 }
 
-func shippedIn(dir string) ([]photo, error) {
+func shippedIn(dir string) ([]burst.File, error) {
 	entries, err := fs.ReadDir(shipped, dir)
 	if err != nil {
 		return nil, err
 	}
-	var photos []photo
+	var photos []burst.File
 	for _, e := range entries {
 		data, err := shipped.ReadFile(dir + "/" + e.Name())
 		if err != nil {
 			return nil, err
 		}
-		photos = append(photos, photo{name: e.Name(), data: data})
+		photos = append(photos, burst.File{Name: e.Name(), Data: data})
 	}
 	return photos, nil
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
 func TestShippedPhotosAreJPEGsUnderAMegabyte(t *testing.T) {
@@ -19,9 +21,9 @@ func TestShippedPhotosAreJPEGsUnderAMegabyte(t *testing.T) {
 	}
 	total := 0
 	for _, p := range append(a.persons, a.garments...) {
-		total += len(p.data)
-		if _, err := jpeg.Decode(bytes.NewReader(p.data)); err != nil {
-			t.Errorf("%s: %v", p.name, err)
+		total += len(p.Data)
+		if _, err := jpeg.Decode(bytes.NewReader(p.Data)); err != nil {
+			t.Errorf("%s: %v", p.Name, err)
 		}
 	}
 	if total == 0 || total > 1<<20 {
@@ -35,7 +37,7 @@ func TestPickMeetsEveryPairFirst(t *testing.T) {
 		pairs := map[string]bool{}
 		for i := range size[0] * size[1] {
 			p, g := a.pick(i)
-			pairs[p.name+g.name] = true
+			pairs[p.Name+g.Name] = true
 		}
 		if len(pairs) != size[0]*size[1] {
 			t.Errorf("%d x %d: only %d pairs in as many jobs", size[0], size[1], len(pairs))
@@ -43,10 +45,10 @@ func TestPickMeetsEveryPairFirst(t *testing.T) {
 	}
 }
 
-func named(prefix string, n int) []photo {
-	photos := make([]photo, n)
+func named(prefix string, n int) []burst.File {
+	photos := make([]burst.File, n)
 	for i := range photos {
-		photos[i].name = prefix + string(rune('0'+i))
+		photos[i].Name = prefix + string(rune('0'+i))
 	}
 	return photos
 }
@@ -56,7 +58,7 @@ func TestOwnPhotos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sample := a.persons[0].data
+	sample := a.persons[0].Data
 	flat, parted := t.TempDir(), t.TempDir()
 	write(t, sample, flat, "b.JPEG", "a.jpg", "readme.txt")
 	write(t, sample, filepath.Join(parted, "person"), "p.jpg")
@@ -66,8 +68,8 @@ func TestOwnPhotos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, g := got.pick(0); p.name != "a.jpg" || g.name != "b.JPEG" {
-		t.Errorf("side by side: %s with %s, want a.jpg with b.JPEG", p.name, g.name)
+	if p, g := got.pick(0); p.Name != "a.jpg" || g.Name != "b.JPEG" {
+		t.Errorf("side by side: %s with %s, want a.jpg with b.JPEG", p.Name, g.Name)
 	}
 	got, err = openAlbum(parted)
 	if err != nil {
@@ -76,7 +78,7 @@ func TestOwnPhotos(t *testing.T) {
 	if len(got.persons) != 1 || len(got.garments) != 2 {
 		t.Errorf("%d persons, %d garments; want 1 and 2", len(got.persons), len(got.garments))
 	}
-	f, err := got.persons[0].open()
+	f, err := got.persons[0].Open()
 	if err != nil {
 		t.Fatal(err)
 	}

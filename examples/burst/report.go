@@ -1,130 +1,102 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"text/tabwriter"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
+	"github.com/gpuburst/runpod-go/internal/burst/report"
 )
 
-// summary is one client's burst. Its JSON names are what -json promises.
+// summary is one client's burst. Its JSON names, those of report.Figures
+// included, are what -json promises. Times are the endpoint's.
 type summary struct {
-	Requests    int     `json:"requests"`
-	Succeeded   int     `json:"succeeded"`
-	Failed      int     `json:"failed"`
-	Interrupted int     `json:"interrupted"` // in flight when Ctrl-C came
-	NotStarted  int     `json:"not_started"`
-	Attempts    int     `json:"attempts"`
-	Workers     int     `json:"workers_started"`
-	S3Opened    int     `json:"s3_connections_opened"`
-	S3Peak      int     `json:"s3_connections_peak"`
-	First       seconds `json:"first_result_seconds"`
-	Billed      seconds `json:"worker_seconds,omitempty"` // up to the burst's end; 0: not known
-	Seconds     seconds `json:"seconds"`                  // the endpoint's
-	WallSeconds seconds `json:"wall_seconds"`
-	SuccessRate float64 `json:"success_rate"`
-	PerSuccess  float64 `json:"attempts_per_success"`
-	Fastest     seconds `json:"fastest_seconds"` // of the jobs that succeeded
-	Slowest     seconds `json:"slowest_seconds"`
-	Jobs        []row   `json:"jobs"`
+	report.Figures
+	First       burst.Seconds `json:"first_result_seconds"`
+	WallSeconds burst.Seconds `json:"wall_seconds"`
+	Jobs        []row         `json:"jobs"`
 }
 
-// row is an outcome in the JSON file.
+// row is one job as its client lived it.
 type row struct {
-	Job      int     `json:"job"`
-	Attempts int     `json:"attempts"`
-	Upload   seconds `json:"upload_seconds"`
-	Wait     seconds `json:"wait_seconds"`
-	Work     seconds `json:"work_seconds"`
-	Total    seconds `json:"total_seconds"`
-	Worker   string  `json:"worker,omitempty"`
-	Picture  string  `json:"picture,omitempty"`
-	Error    string  `json:"error,omitempty"`
+	Job      int           `json:"job"` // from 1
+	Attempts int           `json:"attempts"`
+	Upload   burst.Seconds `json:"upload_seconds"` // both photos, with the wait for a connection
+	Wait     burst.Seconds `json:"wait_seconds"`   // of the call, what was not work: queue, cold start, backoff
+	Work     burst.Seconds `json:"work_seconds"`   // at the worker, as the worker says; 0 when it does not say
+	Total    burst.Seconds `json:"total_seconds"`  // from the job's begin until its picture was saved
+	Worker   string        `json:"worker,omitempty"`
+	Picture  string        `json:"picture,omitempty"` // the file that holds the result
+	Error    string        `json:"error,omitempty"`   // why the job was lost, or that it was interrupted
+
+	stopped bool // by Ctrl-C, not lost
 }
 
-// summarize counts up a burst of which the outcomes, in any order, are known.
-func summarize(requests int, outcomes []outcome, took, wall seconds, saw observed) summary {
-	s := summary{
-		Requests: requests, NotStarted: requests - len(outcomes),
-		Workers: saw.workers, S3Opened: saw.opened, S3Peak: saw.peak,
-		Billed: saw.billed, Seconds: took, WallSeconds: wall,
-	}
-	for _, o := range byJob(outcomes) {
-		s.add(o)
-	}
-	if s.Succeeded > 0 {
-		s.PerSuccess = float64(s.Attempts) / float64(s.Succeeded)
-	}
-	if requests > 0 {
-		s.SuccessRate = float64(s.Succeeded) / float64(requests)
+// summarize counts a burst up.
+func summarize(l *burst.Log) *summary {
+	s := &summary{Figures: report.Summarize([]*burst.Log{l}, report.Options{})[0].Figures, Jobs: []row{}}
+	s.WallSeconds = s.Seconds / burst.Seconds(l.Run.Speed)
+	for i := range l.Jobs {
+		j := &l.Jobs[i]
+		s.Jobs = append(s.Jobs, newRow(j))
+		if j.OK && (s.First == 0 || j.End < s.First) {
+			s.First = j.End
+		}
 	}
 	return s
 }
 
-func (s *summary) add(o outcome) {
-	s.Attempts += o.Attempts
-	s.Jobs = append(s.Jobs, o.row())
-	switch {
-	case o.Stopped:
-		s.Interrupted++
-	case o.Err != nil:
-		s.Failed++
-	default:
-		s.Succeeded++
-		s.Slowest = max(s.Slowest, o.Total)
-		if s.Succeeded == 1 || o.Total < s.Fastest {
-			s.Fastest = o.Total
-		}
+func newRow(j *burst.Job) row {
+	r := row{Job: j.Index + 1, Attempts: len(j.Attempts), Upload: cmp.Or(j.Uploaded, j.End) - j.Begin, Total: j.End - j.Begin,
+		Picture: j.Saved, Error: j.Error, stopped: j.Interrupted}
+	if len(j.Attempts) > 0 {
+		r.Worker = j.Attempts[len(j.Attempts)-1].Worker
 	}
-}
-
-func (o outcome) row() row {
-	r := row{o.Job, o.Attempts, o.Upload, o.Wait, o.Work, o.Total, o.Worker, o.Picture, ""}
-	if o.Err != nil {
-		r.Error = o.Err.Error()
+	if j.Uploaded > 0 {
+		call := cmp.Or(j.Answered, j.End) - j.Uploaded
+		r.Work = min(j.Work, call)
+		r.Wait = call - r.Work
 	}
 	return r
 }
 
-func byJob(outcomes []outcome) []outcome {
-	return slices.SortedFunc(slices.Values(outcomes), func(a, b outcome) int { return a.Job - b.Job })
-}
-
 // printTable shows every job on a line of its own.
-func printTable(w io.Writer, outcomes []outcome) error {
+func printTable(w io.Writer, jobs []row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "job\tattempts\tupload\twait\twork\ttotal\tworker\t")
-	for _, o := range byJob(outcomes) {
+	for _, r := range jobs {
 		work := "-"
-		if o.Work > 0 {
-			work = o.Work.String()
+		if r.Work > 0 {
+			work = tenths(r.Work)
 		}
-		fmt.Fprintf(t, "%d\t%d\t%v\t%v\t%s\t%v\t%s\t\n", o.Job, o.Attempts, o.Upload, o.Wait, work, o.Total, place(o))
+		fmt.Fprintf(t, "%d\t%d\t%.1f\t%.1f\t%s\t%.1f\t%s\t\n", r.Job, r.Attempts, r.Upload, r.Wait, work, r.Total, r.place())
 	}
 	return t.Flush()
 }
 
+func tenths(s burst.Seconds) string { return strconv.FormatFloat(float64(s), 'f', 1, 64) }
+
 // place says where a job was served, or that it was not.
-func place(o outcome) string {
+func (r *row) place() string {
 	switch {
-	case o.Stopped:
+	case r.stopped:
 		return "(stopped)"
-	case o.Err != nil:
+	case r.Error != "":
 		return "(lost)"
-	case o.Worker == "":
-		return "-"
 	}
-	return o.Worker
+	return cmp.Or(r.Worker, "-")
 }
 
 // printLost says, for each job that was lost, why.
-func printLost(w io.Writer, outcomes []outcome) {
-	for _, o := range byJob(outcomes) {
-		if o.Err != nil && !o.Stopped {
-			fmt.Fprintf(w, "  lost job %d after %v s: %v\n", o.Job, o.Total, o.Err)
+func printLost(w io.Writer, jobs []row) {
+	for _, r := range jobs {
+		if r.Error != "" && !r.stopped {
+			fmt.Fprintf(w, "  lost job %d after %.1f s: %s\n", r.Job, r.Total, r.Error)
 		}
 	}
 }
@@ -134,17 +106,14 @@ func printLost(w io.Writer, outcomes []outcome) {
 func printSummaries(w io.Writer, naive, client, warm *summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	var all []*summary
-	if naive != nil {
-		all = append(all, naive)
-		fmt.Fprint(t, "\tnaive")
-	}
-	if client != nil {
-		all = append(all, client)
-		fmt.Fprint(t, "\tlibrary")
-	}
-	if warm != nil {
-		all = append(all, warm)
-		fmt.Fprint(t, "\tlibrary, warmed")
+	for _, one := range []struct {
+		name string
+		s    *summary
+	}{{"naive", naive}, {"library", client}, {"library, warmed", warm}} {
+		if one.s != nil {
+			all = append(all, one.s)
+			fmt.Fprint(t, "\t", one.name)
+		}
 	}
 	fmt.Fprintln(t)
 	for _, line := range summaryLines {
@@ -164,19 +133,19 @@ var summaryLines = []struct {
 	{"succeeded", func(s *summary) string {
 		return fmt.Sprintf("%d of %d (%.1f %%)", s.Succeeded, s.Requests, 100*s.SuccessRate)
 	}},
-	{"fastest, slowest success", ifAny(func(s *summary) string { return fmt.Sprintf("%v s, %v s", s.Fastest, s.Slowest) })},
+	{"fastest, slowest success", ifAny(func(s *summary) string { return fmt.Sprintf("%.1f s, %.1f s", s.Fastest, s.Slowest) })},
 	{"workers started", func(s *summary) string { return strconv.Itoa(s.Workers) }},
 	{"S3 connections opened", func(s *summary) string { return strconv.Itoa(s.S3Opened) }},
 	{"S3 connections, peak", func(s *summary) string { return strconv.Itoa(s.S3Peak) }},
 	{"attempts per success", ifAny(func(s *summary) string { return fmt.Sprintf("%.2f", s.PerSuccess) })},
 	{"worker-seconds billed", func(s *summary) string {
-		if s.Billed == 0 {
+		if !s.WorkersKnown {
 			return "-"
 		}
-		return s.Billed.String()
+		return tenths(s.WorkerSeconds)
 	}},
-	{"first result", ifAny(func(s *summary) string { return fmt.Sprintf("%v s", s.First) })},
-	{"whole burst", func(s *summary) string { return fmt.Sprintf("%v s", s.Seconds) }},
+	{"first result", ifAny(func(s *summary) string { return tenths(s.First) + " s" })},
+	{"whole burst", func(s *summary) string { return tenths(s.Seconds) + " s" }},
 }
 
 // ifAny leaves out a figure that needs a success where there was none.

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
 // volumeMount is where a serverless worker sees the network volume.
@@ -30,17 +32,17 @@ type tryonRequest struct {
 }
 
 type tryonAnswer struct {
-	Result string  `json:"result_image_path"`
-	Work   seconds `json:"processing_seconds"`
+	Result string        `json:"result_image_path"`
+	Work   burst.Seconds `json:"processing_seconds"`
 }
 
 // newTryOn is the program inside a worker: a picture service whose volume is
 // the folder given. A picture takes until model, told when the request began,
 // returns; it says how long that was. The handler is safe for concurrent use.
-func newTryOn(volume string, model func(began time.Time) seconds) http.Handler {
+func newTryOn(volume string, model func(began time.Time) burst.Seconds) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("POST "+tryonPath, func(w http.ResponseWriter, r *http.Request) {
+	picture := func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		answer, err := tryOn(volume, r.Body)
 		if err != nil {
@@ -49,7 +51,9 @@ func newTryOn(volume string, model func(began time.Time) seconds) http.Handler {
 		}
 		answer.Work = model(began)
 		reply(w, http.StatusOK, answer)
-	})
+	}
+	mux.HandleFunc("POST "+tryonPath, picture)
+	mux.HandleFunc("POST "+tryonPath+"/{job}", picture) // so the simulated endpoint's account knows the job
 	return mux
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
 // volume is a network volume with one photo of each kind, and a text file.
@@ -22,8 +24,8 @@ func volume(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"person.jpg":  a.persons[0].data,
-		"garment.jpg": a.garments[0].data,
+		"person.jpg":  a.persons[0].Data,
+		"garment.jpg": a.garments[0].Data,
 		"notes.jpg":   []byte("not a picture"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
@@ -35,7 +37,7 @@ func volume(t *testing.T) string {
 
 func post(dir, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	model := func(time.Time) seconds { return seconds(12 * time.Second) }
+	model := func(time.Time) burst.Seconds { return 12 }
 	newTryOn(dir, model).ServeHTTP(w, httptest.NewRequest("POST", tryonPath, strings.NewReader(body)))
 	return w
 }
@@ -49,8 +51,8 @@ func TestTryOnWritesAPictureMadeOfBoth(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
 		t.Fatalf("%d %s (%v)", w.Code, w.Body, err)
 	}
-	if answer.Work.String() != "12.0" {
-		t.Errorf("processing_seconds: %v, want what the model said, 12.0", answer.Work)
+	if answer.Work != 12 {
+		t.Errorf("processing_seconds: %v, want what the model said, 12 s", answer.Work)
 	}
 	key, ok := strings.CutPrefix(answer.Result, "/runpod-volume/results/")
 	if !ok {
@@ -102,6 +104,16 @@ func TestTryOnRefusesLikeFastAPI(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "results")); !os.IsNotExist(err) {
 		t.Error("a refused request wrote a result")
+	}
+}
+
+// The simulated endpoint's account knows a job by the end of its path.
+func TestTryOnTakesTheNumberOfAJob(t *testing.T) {
+	w := httptest.NewRecorder()
+	model := func(time.Time) burst.Seconds { return 12 }
+	newTryOn(volume(t), model).ServeHTTP(w, httptest.NewRequest("POST", tryonPath+"/7", strings.NewReader(goodRequest)))
+	if w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

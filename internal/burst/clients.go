@@ -41,14 +41,18 @@ type library struct {
 func openLibrary(s *session) (client, error) {
 	l := &library{s: s}
 	t := s.target
-	var err error
-	l.client, err = runpod.New(
+	options := []runpod.Option{
 		runpod.WithEndpoint(t.EndpointURL), runpod.WithAPIKey(t.APIKey),
 		runpod.WithS3Endpoint(t.S3URL, t.Region, t.Bucket), runpod.WithS3Credentials(t.AccessKeyID, t.SecretAccessKey),
 		runpod.WithDialContext(s.dials.DialContext), runpod.WithMaxInFlight(s.settings.Concurrency),
-		runpod.WithRetryPolicy(runpod.DefaultRetryPolicy().Scaled(1/t.Speed)),
+		runpod.WithRetryPolicy(runpod.DefaultRetryPolicy().Scaled(1 / t.Speed)),
 		runpod.WithObserver(runpod.Observer{AttemptStart: l.begun, AttemptEnd: l.ended}),
-	)
+	}
+	if s.settings.Warm > 0 {
+		options = append(options, runpod.WithWarmup(s.settings.Warm))
+	}
+	var err error
+	l.client, err = runpod.New(options...)
 	return l, err
 }
 
@@ -101,6 +105,7 @@ func (l *library) job(j *job) runpod.Job {
 			paths := make([]string, len(in))
 			for i, o := range in {
 				paths[i] = o.WorkerPath()
+				l.s.progress.BytesUp.Add(o.Size)
 			}
 			return fill(w.Body, paths), nil
 		},
@@ -110,7 +115,7 @@ func (l *library) job(j *job) runpod.Job {
 	}
 	if w.Output != "" {
 		out.Output = func(r *runpod.Response) (string, error) {
-			j.answered()
+			j.answered(r.Body)
 			return w.output(r.Body)
 		}
 	}

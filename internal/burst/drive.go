@@ -14,13 +14,15 @@ type Settings struct {
 	Client      string  // one of Names
 	Requests    int     // how many jobs; 0: as many as begin within Duration
 	Concurrency int     // jobs under way at once, at the most
+	Ahead       int     // so many more of the library's may be, for their uploads: Concurrency then is that of requests
+	Warm        int     // workers that the library wakes during the first uploads
 	Rate        float64 // arrivals a second of the endpoint's time, at random (Poisson); 0: at once
 	Ramp        Seconds // Concurrency is reached step by step in that time
 	Duration    Seconds // no job begins later; 0: no limit
 	SaveDir     string  // results of jobs that name no file go there; "": they are not fetched
 	Only        []int   // the jobs to do, by index; nil: all
 
-	Inputs, Manifest, Preset string // for the record
+	Inputs, Manifest, Preset, Config string // for the record
 }
 
 // session is one run under way.
@@ -61,7 +63,7 @@ func Drive(ctx context.Context, t *Target, s Settings, plan *Plan, rec *Recorder
 
 func (s *session) header() *Run {
 	t, o := s.target, s.settings
-	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Preset: o.Preset, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
+	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Preset: o.Preset, Config: o.Config, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
 		Requests: s.count(), Concurrency: o.Concurrency, Rate: o.Rate, Ramp: o.Ramp, Duration: o.Duration,
 		QueueWait: t.QueueWait, MinWorkers: t.Min, Inputs: o.Inputs, Manifest: o.Manifest, Resumed: o.Only != nil}
 }
@@ -120,6 +122,9 @@ func (s *session) jobs(ctx context.Context, cl client) {
 // them at once, or more and more during the ramp.
 func (s *session) places(ctx context.Context, wg *sync.WaitGroup) chan struct{} {
 	n := s.settings.Concurrency
+	if s.settings.Client == "library" {
+		n += s.settings.Ahead
+	}
 	places := make(chan struct{}, n)
 	if s.settings.Ramp == 0 {
 		for range n {
@@ -172,7 +177,6 @@ func (s *session) do(ctx context.Context, cl client, j *job) {
 	case !r.Interrupted:
 		s.progress.Lost.Add(1)
 	}
-	s.progress.BytesUp.Add(r.BytesUp)
 	s.progress.BytesDown.Add(r.BytesDown)
 	s.rec.add(line{Job: r})
 }

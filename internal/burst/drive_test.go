@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,18 +17,22 @@ import (
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
-// drive runs a burst in a time bubble and returns its records, after they went
-// through a file.
 func drive(t *testing.T, name string, cfg runpodtest.Config, s Settings, plan *Plan, interrupt time.Duration) *Log {
+	t.Helper()
+	return driveTwin(t, name, Twin{Config: cfg, UploadEvery: Presets[name].UploadEvery}, s, plan, interrupt)
+}
+
+// driveTwin runs a burst in a time bubble and returns its records, after they
+// went through a file.
+func driveTwin(t *testing.T, name string, twin Twin, s Settings, plan *Plan, interrupt time.Duration) *Log {
 	t.Helper()
 	var file bytes.Buffer
 	rec := NewRecorder(&file)
 	synctest.Test(t, func(t *testing.T) {
-		target, err := Simulate("twin "+name, cfg)
+		target, err := Simulate("twin "+name, twin)
 		if err != nil {
 			t.Fatal(err)
 		}
-		target.UploadEvery = Presets[name].UploadEvery
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		if interrupt > 0 {
@@ -209,4 +214,66 @@ func TestManifest(t *testing.T) {
 	if p, err := Folder(dir); err != nil || len(p.Work(3).Files) != 2 {
 		t.Errorf("folder: %v", err)
 	}
+}
+
+// The library's jobs upload ahead of the requests in flight, and its first
+// uploads wake workers; what an answer says of its work is recorded.
+func TestAheadAndWarm(t *testing.T) {
+	plan := Generated(10)
+	made := plan.Work
+	plan.Work = func(i int) Work {
+		w := made(i)
+		w.Took = "stats.seconds"
+		return w
+	}
+	twin := Twin{
+		Config: runpodtest.Config{ColdStart: runpodtest.Fixed(time.Minute), MaxWorkers: 3, ServiceTime: runpodtest.Fixed(10 * time.Second),
+			Handler: func(runpodtest.Worker) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					io.WriteString(w, `{"result_image_path":"/runpod-volume/r","stats":{"seconds":7.5}}`)
+				})
+			}},
+		Faults: []runpodtest.Fault{{On: runpodtest.OnS3, Method: "PUT", Times: runpodtest.Always, Do: runpodtest.Delay(20 * time.Second)}},
+	}
+	for _, tt := range []struct {
+		client      string
+		atOnce      int
+		first       Seconds // when the first worker was ready
+		ahead, warm int
+	}{
+		{"library", 2, 80, 0, 0},
+		{"library", 6, 60, 4, 3},
+		{"naive", 2, 80, 4, 3}, // it has neither
+	} {
+		l := driveTwin(t, tt.client, twin, Settings{Client: tt.client, Requests: 9, Concurrency: 2, Ahead: tt.ahead, Warm: tt.warm}, plan, 0)
+		atOnce := 0
+		for _, j := range l.Jobs {
+			if j.Begin < 1 {
+				atOnce++
+			}
+			if !j.OK || j.Work != 7.5 {
+				t.Errorf("%+v: %+v", tt, j)
+			}
+		}
+		if atOnce != tt.atOnce {
+			t.Errorf("%+v: %d jobs began at once", tt, atOnce)
+		}
+		if ready := l.Workers[0].Ready; ready < tt.first || ready > tt.first+1 {
+			t.Errorf("%+v: the first worker was ready after %v", tt, ready)
+		}
+	}
+}
+
+func TestEvery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		stop := Every(time.Second, func() { n++ })
+		time.Sleep(2500 * time.Millisecond) // of the bubble's
+		stop()
+		stop()
+		time.Sleep(5 * time.Second)
+		if n != 3 {
+			t.Errorf("called %d times, want 2 and the last", n)
+		}
+	})
 }

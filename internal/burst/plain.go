@@ -78,7 +78,7 @@ func (p *plain) do(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	j.answered()
+	j.answered(answer)
 	return p.fetch(ctx, j, answer)
 }
 
@@ -115,7 +115,7 @@ func (p *plain) upload(ctx context.Context, j *job) ([]string, error) {
 }
 
 func (p *plain) put(ctx context.Context, j *job, key string, f File) error {
-	body, err := f.open()
+	body, err := f.Open()
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,7 @@ func (p *plain) put(ctx context.Context, j *job, key string, f File) error {
 	}
 	_, err = p.store.PutObject(ctx, &s3.PutObjectInput{Bucket: &p.s.target.Bucket, Key: &key, Body: body})
 	if err == nil {
+		p.s.progress.BytesUp.Add(size)
 		j.mu.Lock()
 		j.rec.BytesUp += size
 		j.mu.Unlock()

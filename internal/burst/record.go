@@ -41,6 +41,7 @@ type Run struct {
 	Endpoint    string    `json:"endpoint"`
 	Simulated   bool      `json:"simulated,omitempty"`
 	Preset      string    `json:"preset,omitempty"` // of a simulated endpoint
+	Config      string    `json:"config,omitempty"` // the file that described it
 	Started     time.Time `json:"started"`
 	Speed       float64   `json:"speed"` // endpoint seconds in a second
 	Seed        uint64    `json:"seed,omitempty"`
@@ -66,6 +67,7 @@ type Job struct {
 	Uploaded    Seconds   `json:"uploaded,omitempty"`
 	Answered    Seconds   `json:"answered,omitempty"`
 	End         Seconds   `json:"end"`
+	Work        Seconds   `json:"work,omitempty"` // as the answer says
 	Attempts    []Attempt `json:"attempts,omitempty"`
 	BytesUp     int64     `json:"bytes_up,omitempty"`
 	BytesDown   int64     `json:"bytes_down,omitempty"`

@@ -53,8 +53,9 @@ var Presets = map[string]struct {
 }
 
 // Simulate starts an endpoint in this process. The caller closes the target. Of
-// a zero cfg the working times are those of runpodtest: 10 to 15 s.
-func Simulate(name string, cfg runpodtest.Config) (*Target, error) {
+// a zero Config the working times are those of runpodtest: 10 to 15 s.
+func Simulate(name string, twin Twin) (*Target, error) {
+	cfg := twin.Config
 	if cfg.Handler == nil {
 		cfg.Handler = workload
 		if cfg.Preset.String() == "" && cfg.ServiceTime.String() == (runpodtest.Dist{}).String() {
@@ -65,8 +66,11 @@ func Simulate(name string, cfg runpodtest.Config) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, f := range twin.Faults {
+		s.Fault(f)
+	}
 	return &Target{
-		Name: name, Simulated: true, Speed: cmp.Or(cfg.Speed, 1), Seed: cfg.Seed, Min: cfg.MinWorkers,
+		Name: name, UploadEvery: twin.UploadEvery, Simulated: true, Speed: cmp.Or(cfg.Speed, 1), Seed: cfg.Seed, Min: cfg.MinWorkers,
 		QueueWait:   Seconds(cmp.Or(cfg.QueueWait, 2*time.Minute).Seconds()),
 		EndpointURL: s.EndpointURL, APIKey: s.APIKey,
 		S3URL: s.S3URL, Region: s.Region, Bucket: s.Bucket,

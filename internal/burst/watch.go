@@ -119,7 +119,14 @@ func (j *job) mark(moment func(*Job) *Seconds) {
 }
 
 func (j *job) uploaded() { j.mark(func(r *Job) *Seconds { return &r.Uploaded }) }
-func (j *job) answered() { j.mark(func(r *Job) *Seconds { return &r.Answered }) }
+
+func (j *job) answered(answer []byte) {
+	j.mark(func(r *Job) *Seconds { return &r.Answered })
+	took := j.work.took(answer)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rec.Work = took
+}
 
 // hostPort is a URL's address as connections are dialled to.
 func hostPort(rawURL string) string {

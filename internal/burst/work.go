@@ -25,6 +25,7 @@ type Work struct {
 	Path       string // on the endpoint
 	Body       any    // the request's JSON, in which "{{0}}" stands for the path of the first file
 	Output     string // the answer's field that names the result, such as a.b; "": the answer is the result
+	Took       string // the answer's field that says how many seconds the work took; "": there is none
 	SaveTo     string // the result's file; "": it is not fetched
 	Idempotent bool
 }
@@ -43,8 +44,8 @@ func (f File) input() runpod.Input {
 	return runpod.Bytes(f.Name, f.Data)
 }
 
-// open is the file as the AWS SDK takes it.
-func (f File) open() (io.ReadSeekCloser, error) {
+// Open is the file as the AWS SDK takes it.
+func (f File) Open() (io.ReadSeekCloser, error) {
 	if f.Path != "" {
 		return os.Open(f.Path)
 	}
@@ -55,18 +56,15 @@ type inMemory struct{ *bytes.Reader }
 
 func (inMemory) Close() error { return nil }
 
-// Plan is where jobs come from. Job i of it is the same every time.
+// Plan is where jobs come from.
 type Plan struct {
-	Jobs int // 0: as many as are wanted
-	make func(i int) Work
+	Jobs int              // 0: as many as are wanted
+	Work func(i int) Work // job i, the same every time
 }
 
-// Work is job i.
-func (p *Plan) Work(i int) Work { return p.make(i) }
-
-// tryOn is the workload of the stress tests: two files, and the answer names the
+// TryOn is the workload of the stress tests: two files, and the answer names the
 // picture.
-func tryOn(i int, files []File) Work {
+func TryOn(i int, files []File) Work {
 	return Work{
 		Index: i, ID: strconv.Itoa(i + 1), Files: files, Path: "/api/v1/tryon", Output: "result_image_path",
 		Body: map[string]any{"person_image_path": "{{0}}", "garment_image_path": "{{1}}"},
@@ -79,7 +77,7 @@ func Generated(bytes int) *Plan {
 	data := make([]byte, bytes)
 	r.Read(data)
 	files := []File{{Name: "person.bin", Data: data}, {Name: "garment.bin", Data: data}}
-	return &Plan{make: func(i int) Work { return tryOn(i, files) }}
+	return &Plan{Work: func(i int) Work { return TryOn(i, files) }}
 }
 
 // Folder is the plan of jobs that each take two files of a folder, the next pair
@@ -103,8 +101,8 @@ func Folder(dir string) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return &Plan{make: func(i int) Work {
-		return tryOn(i, []File{files[2*i%len(files)], files[(2*i+1)%len(files)]})
+	return &Plan{Work: func(i int) Work {
+		return TryOn(i, []File{files[2*i%len(files)], files[(2*i+1)%len(files)]})
 	}}, nil
 }
 
@@ -155,7 +153,7 @@ func Manifest(name string) (*Plan, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s has no jobs", name)
 	}
-	return &Plan{Jobs: len(all), make: func(i int) Work { return all[i] }}, nil
+	return &Plan{Jobs: len(all), Work: func(i int) Work { return all[i] }}, nil
 }
 
 func parseEntry(text []byte, dir string, index int) (Work, error) {
@@ -208,24 +206,39 @@ func fill(template any, paths []string) any {
 	return template
 }
 
+// field finds a field of an answer, such as a.b; nil: there is none.
+func field(answer []byte, name string) (v any, err error) {
+	if err := json.Unmarshal(answer, &v); err != nil {
+		return nil, fmt.Errorf("the answer is not JSON: %w", err)
+	}
+	for name := range strings.SplitSeq(name, ".") {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	return v, nil
+}
+
 // output finds the field of an answer that names the result.
 func (w *Work) output(answer []byte) (string, error) {
-	var v any
-	if err := json.Unmarshal(answer, &v); err != nil {
-		return "", fmt.Errorf("the answer is not JSON: %w", err)
-	}
-	for name := range strings.SplitSeq(w.Output, ".") {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return "", fmt.Errorf("the answer has no field %s", w.Output)
-		}
-		v = m[name]
+	v, err := field(answer, w.Output)
+	if err != nil {
+		return "", err
 	}
 	s, ok := v.(string)
 	if !ok {
 		return "", fmt.Errorf("the answer has no text in the field %s", w.Output)
 	}
 	return s, nil
+}
+
+// took is how long the work took, as the answer says; 0: it does not say.
+func (w *Work) took(answer []byte) Seconds {
+	if w.Took == "" {
+		return 0
+	}
+	v, _ := field(answer, w.Took)
+	s, _ := v.(float64)
+	return Seconds(s)
 }
 
 // saver names the file for the result of a job that names none.

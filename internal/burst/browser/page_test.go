@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -99,8 +100,8 @@ func runBurst(t *testing.T, args ...string) (dir string) {
 
 func program(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"run", "./cmd/runpod-burst"}, args...)...)
-	cmd.Dir = "../../.."
+	cmd := exec.Command("go", append([]string{"run", "."}, args...)...)
+	cmd.Dir = "../../../cmd/runpod-burst" // a module of its own: this works without the workspace too
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("runpod-burst: %v\n%s", err, out)
 	}
@@ -308,8 +309,17 @@ func themes(t *testing.T, ctx context.Context) {
 	scheme(t, ctx, "dark")
 	print := get(t, ctx, chromedp.PrintToPDF(chromedp.PDFPaper(chromedp.PaperA4)))
 	keep(t, "print.pdf", print)
-	if len(print) < 20_000 {
-		t.Errorf("a print of %d bytes", len(print))
+	if pages := bytes.Count(print, []byte("/Type /Page\n")); len(print) < 20_000 || pages < 3 || pages > 6 {
+		t.Errorf("a print of %d bytes and %d pages, want about one page for the comparison and two for each run", len(print), pages)
+	}
+	text(t, ctx, `dispatchEvent(new Event('beforeprint'))`)
+	text(t, ctx, `dispatchEvent(new Event('resize'))`) // as browsers send it when the sheet's width comes
+	if got := text(t, ctx, `timelines.every(t => t.width === PAPER && t.rows.offsetHeight === 10 * t.jobs.length)`); got != "true" {
+		t.Error("a timeline is not drawn for paper, with all its jobs")
+	}
+	text(t, ctx, `dispatchEvent(new Event('afterprint'))`)
+	if got := text(t, ctx, `timelines.some(t => t.width === PAPER)`); got != "false" {
+		t.Error("a timeline stays as it was for paper")
 	}
 	if got := text(t, ctx, `document.documentElement.classList.contains('printing')`); got != "false" {
 		t.Error("the colours of the print stay")

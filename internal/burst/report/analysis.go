@@ -154,7 +154,7 @@ const (
 	stWorker   = "at the worker"
 	stEndpoint = "at the endpoint" // balancer and worker, where nobody tells them apart
 	stBackoff  = "backoff"
-	stDownload = "download"
+	stDownload = "download, clean-up"
 )
 
 var stageNames = []string{stTurn, stPool, stUpload, stPlace, stBalancer, stWorker, stEndpoint, stBackoff, stDownload}
@@ -188,7 +188,7 @@ func stages(j *burst.Job) (all []stage) {
 		}
 	}
 	switch {
-	case j.OK || j.Answered > 0:
+	case j.OK || j.Answered > 0 || gaveUp(j):
 		to(stDownload, j.End, -1)
 	case len(j.Attempts) > 0:
 		to(stBackoff, j.End, -1)
@@ -196,6 +196,12 @@ func stages(j *burst.Job) (all []stage) {
 		to(stPlace, j.End, -1)
 	}
 	return all
+}
+
+// gaveUp reports whether the job's last attempt was not to be followed by another.
+func gaveUp(j *burst.Job) bool {
+	n := len(j.Attempts)
+	return n > 0 && j.Attempts[n-1].Verdict == "give up"
 }
 
 func firstStart(j *burst.Job) seconds {
@@ -235,26 +241,29 @@ func connSpans(l *burst.Log) (all []span) {
 	return all
 }
 
-// step is a count from a moment on.
-type step struct {
-	at seconds
-	n  int
+// Step is a count that changes: from At on there are N.
+type Step struct {
+	At burst.Seconds
+	N  int
 }
 
+// InFlight counts a run's requests at the endpoint over time.
+func InFlight(l *burst.Log) []Step { return steps(attemptSpans(l)) }
+
 // steps counts how many spans there are at once.
-func steps(all []span) []step {
-	changes := make([]step, 0, 2*len(all))
+func steps(all []span) []Step {
+	changes := make([]Step, 0, 2*len(all))
 	for _, s := range all {
-		changes = append(changes, step{s.from, 1}, step{s.to, -1})
+		changes = append(changes, Step{s.from, 1}, Step{s.to, -1})
 	}
-	slices.SortFunc(changes, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), a.n-b.n) })
+	slices.SortFunc(changes, func(a, b Step) int { return cmp.Or(cmp.Compare(a.At, b.At), a.N-b.N) })
 	out := changes[:0]
 	n := 0
 	for _, c := range changes {
-		if n += c.n; len(out) > 0 && out[len(out)-1].at == c.at {
-			out[len(out)-1].n = n
+		if n += c.N; len(out) > 0 && out[len(out)-1].At == c.At {
+			out[len(out)-1].N = n
 		} else {
-			out = append(out, step{c.at, n})
+			out = append(out, Step{c.At, n})
 		}
 	}
 	return out
@@ -262,7 +271,7 @@ func steps(all []span) []step {
 
 func peak(all []span) (most int) {
 	for _, s := range steps(all) {
-		most = max(most, s.n)
+		most = max(most, s.N)
 	}
 	return most
 }

@@ -93,7 +93,7 @@ func (d *pageData) run(r *run) *runData {
 			d.text(w.End), w.Served, busy[w.ID], w.Seen})
 	}
 	end := r.Figures.Seconds
-	out.Flight = thin(steps(attemptSpans(r.log)), end)
+	out.Flight = thin(InFlight(r.log), end)
 	out.Queue = thin(steps(queueSpans(r.log)), end)
 	out.S3 = thin(steps(connSpans(r.log)), end)
 	return out
@@ -121,20 +121,20 @@ func (d *pageData) job(j *burst.Job) jobData {
 }
 
 // thin keeps, of steps that are closer than can be drawn, the highest.
-func thin(all []step, end seconds) [][2]int {
+func thin(all []Step, end seconds) [][2]int {
 	const most = 1500
 	out := [][2]int{}
 	width := end / most
 	for i := 0; i < len(all); {
-		top, from := all[i], all[i].at
-		for i++; i < len(all) && all[i].at < from+width; i++ {
-			if all[i].n > top.n {
+		top, from := all[i], all[i].At
+		for i++; i < len(all) && all[i].At < from+width; i++ {
+			if all[i].N > top.N {
 				top = all[i]
 			}
 		}
-		out = append(out, [2]int{ms(from), top.n})
-		if last := all[i-1]; last.n != top.n {
-			out = append(out, [2]int{ms(last.at), last.n})
+		out = append(out, [2]int{ms(from), top.N})
+		if last := all[i-1]; last.N != top.N {
+			out = append(out, [2]int{ms(last.At), last.N})
 		}
 	}
 	return out

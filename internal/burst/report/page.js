@@ -1,8 +1,12 @@
 'use strict';
-// Draws the timelines from the data in the page. Times are milliseconds.
+// Draws the timelines from the data in the page. Times are milliseconds. No
+// plotting library is at work: each page would have to carry it, and those that
+// are kept have no timeline of 10,000 rows which keys and screen readers can use.
 const data = JSON.parse(document.getElementById('data').textContent);
 const texts = data.texts;
 const LEFT = 92, RIGHT = 10;
+const PAPER = 700; // the width of a timeline in print, of A4 as of Letter
+let printing = false;
 
 const secs = t => (t / 1000).toFixed(t < 10000 ? 1 : 0) + ' s';
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -49,7 +53,6 @@ class Timeline {
     this.scroll = box.querySelector('.scroll');
     this.rows = box.querySelector('.rows');
     this.detail = box.querySelector('.detail');
-    this.rowHeight = Math.max(3, Math.min(16, Math.floor(480 / Math.max(1, this.jobs.length))));
     this.scroll.addEventListener('scroll', () => this.later());
     this.scroll.addEventListener('keydown', e => this.key(e));
     this.rows.addEventListener('mousemove', e => this.point(e));
@@ -57,6 +60,9 @@ class Timeline {
     box.querySelectorAll('[data-zoom]').forEach(b => b.addEventListener('click', () => this.zoom(b.dataset.zoom)));
     this.draw();
   }
+
+  // rowHeight has the rows fill their frame, and on paper leave room for the rest.
+  get rowHeight() { return Math.max(3, Math.min(printing ? 10 : 16, Math.floor(480 / Math.max(1, this.jobs.length)))); }
 
   later() {
     if (!this.pending) this.pending = requestAnimationFrame(() => { this.pending = 0; this.draw(); });
@@ -67,29 +73,30 @@ class Timeline {
 
   // sized makes a canvas so many pixels high and as wide as the page allows.
   sized(canvas, height) {
-    const scale = window.devicePixelRatio || 1;
+    const scale = printing ? 2 : window.devicePixelRatio || 1;
     canvas.style.height = height + 'px';
     canvas.width = Math.round(this.width * scale);
     canvas.height = Math.round(height * scale);
     const g = canvas.getContext('2d');
     g.scale(scale, scale);
     g.clearRect(0, 0, this.width, height);
-    g.font = '11px sans-serif';
+    g.font = (printing ? 9 : 11) + 'px sans-serif';
     return g;
   }
 
-  draw(all) {
-    this.width = this.scroll.clientWidth;
+  draw() {
+    this.width = printing ? PAPER : this.scroll.clientWidth;
     this.colours = data.stages.map((_, i) => css('--s' + i));
     this.ink = css('--ink'); this.soft = css('--soft'); this.line = css('--line'); this.lost = css('--lost'); this.focus = css('--focus');
-    this.drawJobs(all);
+    this.drawJobs();
     this.drawWorkers();
     const flight = highest(this.run.flight);
     this.drawSteps('.counts', 'in flight', [[this.run.flight, css('--s5')], [this.run.queue, css('--s4')]], flight);
     this.drawSteps('.conns', 'S3 conns', [[this.run.s3, css('--s2')]], highest(this.run.s3));
   }
 
-  drawJobs(all) {
+  drawJobs() {
+    const all = printing;
     const most = Math.floor(6000 / this.rowHeight); // a sheet of paper has an end
     const rows = all ? Math.min(this.jobs.length, most) : this.jobs.length;
     const sheet = rows * this.rowHeight, height = all ? sheet : Math.min(480, sheet);
@@ -104,7 +111,7 @@ class Timeline {
 
   drawJob(g, i, y, marked) {
     const j = job(this.jobs[i]), h = this.rowHeight - (this.rowHeight > 5 ? 2 : 1);
-    const every = Math.ceil(12 / this.rowHeight);
+    const every = Math.ceil((printing ? 10 : 12) / this.rowHeight);
     if (i % every === 0) {
       g.fillStyle = j.state === 1 ? this.lost : this.soft;
       g.fillText((j.state === 1 ? '✕ ' : '') + j.id.slice(0, 12), 4, y + Math.min(h, 10), LEFT - 10);
@@ -130,7 +137,7 @@ class Timeline {
   }
 
   drawWorkers() {
-    const list = this.run.workers, h = list.length > 40 ? 5 : 12;
+    const list = this.run.workers, h = list.length > 40 ? 5 : printing ? 10 : 12;
     const g = this.sized(this.box.querySelector('.workers'), list.length * h + 18);
     this.grid(g, list.length * h);
     this.axis(g, list.length * h + 13);
@@ -153,12 +160,12 @@ class Timeline {
 
   // drawSteps draws counts over time; the first list is filled.
   drawSteps(where, label, lists, most) {
-    const height = 70, g = this.sized(this.box.querySelector(where), height + 18);
+    const height = printing ? 40 : 70, g = this.sized(this.box.querySelector(where), height + 18);
     this.grid(g, height);
     this.axis(g, height + 13);
     g.fillStyle = this.soft;
     g.fillText(label, 4, 12, LEFT - 10);
-    g.fillText('peak ' + most, 4, 26, LEFT - 10);
+    g.fillText('peak ' + most, 4, printing ? 23 : 26, LEFT - 10);
     lists.forEach(([steps, colour], n) => {
       if (!steps.length) return;
       g.beginPath();
@@ -300,11 +307,11 @@ document.querySelectorAll('.workertable').forEach((d, i) => d.addEventListener('
 const redraw = () => timelines.forEach(t => t.draw());
 window.addEventListener('resize', redraw);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-window.addEventListener('beforeprint', () => {
-  document.documentElement.classList.add('printing');
-  timelines.forEach(t => t.draw(true));
-});
-window.addEventListener('afterprint', () => {
-  document.documentElement.classList.remove('printing');
+// The layout for paper sends a resize too, between these two.
+const print = on => () => {
+  printing = on;
+  document.documentElement.classList.toggle('printing', on);
   redraw();
-});
+};
+window.addEventListener('beforeprint', print(true));
+window.addEventListener('afterprint', print(false));

@@ -25,11 +25,10 @@ func replayed(t *testing.T, preset, client string, plan *burst.Plan, change func
 	p := burst.Presets[preset]
 	rec := burst.NewRecorder(nil)
 	synctest.Test(t, func(t *testing.T) {
-		target, err := burst.Simulate("the simulated "+preset, runpodtest.Config{Preset: p.Preset(), Seed: 1})
+		target, err := burst.Simulate("the simulated "+preset, burst.Twin{Config: runpodtest.Config{Preset: p.Preset(), Seed: 1}, UploadEvery: p.UploadEvery})
 		if err != nil {
 			t.Fatal(err)
 		}
-		target.UploadEvery = p.UploadEvery
 		s := burst.Settings{Client: client, Requests: 30, Concurrency: p.Concurrency}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -206,6 +205,15 @@ func TestComparisonAndPicture(t *testing.T) {
 	if err := WriteSVG(&b, logs); err != nil {
 		t.Fatal(err)
 	}
+	text := b.String()
+	for _, want := range []string{"<title>Burst: naive client, library</title>", ">50 s</text>", "prefers-color-scheme:dark", ">in the balancer</text>"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the picture does not have %q", want)
+		}
+	}
+	if strings.Contains(text, ">"+stTurn+"</text>") {
+		t.Error("the picture explains a colour that it does not have")
+	}
 	bars := 0
 	for d := xml.NewDecoder(&b); ; {
 		token, err := d.Token()
@@ -215,12 +223,24 @@ func TestComparisonAndPicture(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "rect" {
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "title" {
 			bars++
 		}
 	}
 	if bars < 90 {
 		t.Errorf("the picture has %d bars", bars)
+	}
+}
+
+// Refusals that differ by what the network and the clock add have one cause.
+func TestRefusalsHaveOneCause(t *testing.T) {
+	l := &burst.Log{Run: burst.Run{Name: "naive", Requests: 4}}
+	for i, wait := range []seconds{129, 131, 133, 3} {
+		l.Jobs = append(l.Jobs, burst.Job{Index: i, End: wait, Uploaded: 0.5, Attempts: []burst.Attempt{{End: wait, Status: 400, Verdict: "give up"}}})
+	}
+	s := Summarize([]*burst.Log{l}, Options{})[0]
+	if got := words(s); !strings.Contains(got, "for 2 reasons") || !strings.Contains(got, "3 jobs: refused after 131 s waiting") || !strings.Contains(got, "1 job: refused after 3.0 s waiting") {
+		t.Error(got)
 	}
 }
 

@@ -20,7 +20,18 @@ const colourLost, colourStarting, colourReady = "#d1345b", "#c77f53", "#9fc9b4"
 // maxSVGJobs bounds a picture that is to be read row by row.
 const maxSVGJobs = 500
 
-// WriteSVG draws the timeline of each run, at most 500 jobs of it, as one picture.
+// svgHead begins the picture, which like the page follows the reader's light or
+// dark. Its verbs are for the height and what it shows.
+const svgHead = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 %d" role="img" font-family="sans-serif" font-size="11">
+<title>%s</title>
+<style>.paper{fill:#fff}text{fill:#333}.line{fill:#d7dce3}@media(prefers-color-scheme:dark){.paper{fill:#12161c}text{fill:#e6e9ee}.line{fill:#333c49}}</style>
+<rect class="paper" width="100%%" height="100%%"/>
+`
+
+// WriteSVG draws the timeline of each run, at most 500 jobs of it, as one picture:
+// for a README, where the page's script does not run. It is written by hand since
+// a plotting library's output has no words for a bar under the pointer or a screen
+// reader, and one look only.
 func WriteSVG(w io.Writer, logs []*burst.Log) error {
 	const width, left, rowHeight = 960, 60, 9
 	runs := newRuns(logs, Options{})
@@ -33,17 +44,42 @@ func WriteSVG(w io.Writer, logs []*burst.Log) error {
 	for _, r := range runs {
 		fmt.Fprintf(&b, `<text x="12" y="%d" font-size="14" font-weight="bold">%s: %s</text>`+"\n", y, xmlText(r.Name()), xmlText(r.Verdict().Headline))
 		y += 10
+		rows := min(len(r.log.Jobs), maxSVGJobs) + len(r.log.Workers)
+		svgAxis(&b, last, x, y, rows*rowHeight+6)
 		y = svgJobs(&b, r, x, y, rowHeight)
-		y = svgWorkers(&b, r, x, y+6, rowHeight) + 30
+		y = svgWorkers(&b, r, x, y+6, rowHeight) + 48
 	}
-	legend := append(slices.Clone(stageNames), "lost, or sent again", "worker starting", "worker ready")
-	colours := append(slices.Clone(stageColours), colourLost, colourStarting, colourReady)
-	for i, name := range legend {
-		lx, ly := 12+i%5*190, y+i/5*18
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="10" height="10" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", lx, ly-9, colours[i], lx+14, ly, name)
-	}
-	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#333"><rect width="100%%" height="100%%" fill="#fff"/>`+"\n%s</svg>\n", width, y+48, b.Bytes())
+	y = svgLegend(&b, runs, y)
+	_, err := fmt.Fprintf(w, svgHead+"%s</svg>\n", y, xmlText(title(runs)), b.Bytes())
 	return err
+}
+
+// svgAxis draws a line for about every eighth of the time, with its second beneath.
+func svgAxis(b *bytes.Buffer, last seconds, x func(seconds) float64, y, height int) {
+	width := niceWidth(last / 8)
+	for t := seconds(0); t <= last; t += width {
+		fmt.Fprintf(b, `<rect class="line" x="%.1f" y="%d" width="1" height="%d"/><text x="%.1f" y="%d" text-anchor="middle" font-size="10">%g s</text>`+"\n",
+			x(t), y, height, x(t), y+height+12, float64(t))
+	}
+}
+
+// svgLegend explains the colours that the runs have, and returns where the picture ends.
+func svgLegend(b *bytes.Buffer, runs []*run, y int) int {
+	n := 0
+	entry := func(name, colour string) {
+		x, y := 12+n%5*190, y+n/5*18
+		fmt.Fprintf(b, `<rect x="%d" y="%d" width="10" height="10" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", x, y-9, colour, x+14, y, name)
+		n++
+	}
+	for i, name := range stageNames {
+		if slices.ContainsFunc(runs, func(r *run) bool { return r.Figures.Stages[name] > 0 }) {
+			entry(name, stageColours[i])
+		}
+	}
+	entry("lost, or sent again", colourLost)
+	entry("worker starting", colourStarting)
+	entry("worker ready", colourReady)
+	return y + (n+4)/5*18
 }
 
 func svgJobs(b *bytes.Buffer, r *run, x func(seconds) float64, y, h int) int {

@@ -90,7 +90,7 @@ func (r *run) refusals() (string, bool) {
 	if f.Refusals == lost {
 		return "", false
 	}
-	text := fmt.Sprintf("%s refused after waiting %s for a worker", capital(attempts(f.Refusals)), waited(r.log))
+	text := fmt.Sprintf("%s refused after waiting %s for a worker", capital(attempts(f.Refusals)), minutes(waited(r.log)))
 	switch {
 	case lost > 0:
 		text += fmt.Sprintf("; %s of them ended a job, the others were sent again", count(lost))
@@ -121,8 +121,8 @@ func workersStarted(n int) string {
 	return fmt.Sprintf("%d workers were started", n)
 }
 
-// waited is how long the refused attempts had waited, in words.
-func waited(l *burst.Log) string {
+// waited is how long the refused attempts had waited: the median.
+func waited(l *burst.Log) seconds {
 	var all []seconds
 	for _, j := range l.Jobs {
 		for i := range j.Attempts {
@@ -132,7 +132,7 @@ func waited(l *burst.Log) string {
 		}
 	}
 	slices.Sort(all)
-	return minutes(quantile(all, 0.5))
+	return quantile(all, 0.5)
 }
 
 // minutes is a time in words where it is about whole minutes: "2 minutes".
@@ -182,13 +182,13 @@ func oneByOne(l *burst.Log) (gap seconds, ok bool) {
 
 // causesOf groups the jobs that were lost by why, the most frequent first.
 func causesOf(l *burst.Log) []cause {
-	at := map[string]*cause{}
+	at, typical := map[string]*cause{}, waited(l)
 	for i := range l.Jobs {
 		j := &l.Jobs[i]
 		if j.OK || j.Interrupted {
 			continue
 		}
-		text := why(l, j)
+		text := why(j, typical)
 		if at[text] == nil {
 			at[text] = &cause{text: text}
 		}
@@ -202,8 +202,9 @@ func causesOf(l *burst.Log) []cause {
 	return all
 }
 
-// why says why a job was lost.
-func why(l *burst.Log, j *burst.Job) string {
+// why says why a job was lost. A wait that is about the run's typical one is given
+// as that: refusals after 120 s and 122 s have one cause.
+func why(j *burst.Job, typical seconds) string {
 	n := len(j.Attempts)
 	switch {
 	case n == 0 && j.Uploaded == 0:
@@ -214,11 +215,15 @@ func why(l *burst.Log, j *burst.Job) string {
 		return "the answer came, its result could not be fetched"
 	}
 	a := &j.Attempts[n-1]
+	wait := a.End - a.Start
+	if wait > 0.8*typical && wait < 1.2*typical {
+		wait = typical
+	}
 	switch {
 	case refused(a) && n == 1:
-		return fmt.Sprintf("refused after %s waiting for workers, and not sent again", minutes(a.End-a.Start))
+		return fmt.Sprintf("refused after %s waiting for workers, and not sent again", minutes(wait))
 	case refused(a):
-		return fmt.Sprintf("refused %d times, the last time after %s waiting for workers", n, minutes(a.End-a.Start))
+		return fmt.Sprintf("refused %d times, the last time after %s waiting for workers", n, minutes(wait))
 	case a.Status >= 400 && a.Status < 500 && a.Worker != "":
 		return fmt.Sprintf("a worker refused the request itself, with status %d", a.Status)
 	case a.Status == 0:
