@@ -2,10 +2,12 @@ package runpod
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"runtime"
@@ -16,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
 )
 
 // overheadServer answers at once. It runs in a process of its own, so that only
@@ -74,6 +78,28 @@ func BenchmarkOverhead(b *testing.B) {
 	for _, goroutines := range []int{1, 64} {
 		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
 			measureOverhead(b, goroutines, func(c *Client) doer { return c.Do })
+		})
+	}
+}
+
+// BenchmarkOverheadFloor is BenchmarkOverhead for the least that a client can be
+// which is built on go-retryablehttp and hears from net/http whether a request
+// was written: no verdict, no limit, no place, no record.
+func BenchmarkOverheadFloor(b *testing.B) {
+	for _, goroutines := range []int{1, 64} {
+		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
+			transport := &http.Transport{MaxIdleConnsPerHost: goroutines, Protocols: http1()}
+			defer transport.CloseIdleConnections()
+			loop := &retryablehttp.Client{
+				HTTPClient: &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+					hooks := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {}, WroteHeaders: func() {}}
+					return transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), hooks)))
+				})},
+				CheckRetry: func(context.Context, *http.Response, error) (bool, error) { return false, nil },
+			}
+			measureOverhead(b, goroutines, func(*Client) doer {
+				return func(req *http.Request) (*http.Response, error) { return loop.Do(&retryablehttp.Request{Request: req}) }
+			})
 		})
 	}
 }
