@@ -29,18 +29,21 @@ func bulky(dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return &bulkConn{conn}, nil
+		return &bulkConn{conn, firstPiece}, nil
 	}
 }
 
-type bulkConn struct{ net.Conn }
+type bulkConn struct {
+	net.Conn
+	piece int // how much of what is in memory goes at a time
+}
 
 // ReadFrom sends what r gives; see [io.ReaderFrom]. What net/http gives is a
 // request's body, limited to its length.
 func (c *bulkConn) ReadFrom(r io.Reader) (int64, error) {
 	if limited, ok := r.(*io.LimitedReader); ok {
 		if body, ok := limited.R.(*sentBody); ok {
-			n, done, err := body.writeRest(c.Conn)
+			n, done, err := body.writeRest(c)
 			limited.N -= n
 			if done || err != nil {
 				return n, err
@@ -56,13 +59,13 @@ func (c *bulkConn) ReadFrom(r io.Reader) (int64, error) {
 type writeOnly struct{ io.Writer }
 
 // writeRest writes the rest of a body from where it is, if that is memory, or
-// a file while conn is TCP's, which the kernel then does by itself.
-func (b *sentBody) writeRest(conn net.Conn) (n int64, done bool, err error) {
+// a file while the connection is TCP's, which the kernel then does by itself.
+func (b *sentBody) writeRest(c *bulkConn) (n int64, done bool, err error) {
 	if m, ok := b.body.(*memory); ok && int64(m.Len()) == b.left {
-		n, err = m.WriteTo(&bulkWriter{w: conn, body: b, piece: firstPiece})
+		n, err = m.WriteTo(&bulkWriter{c, b})
 		return n, true, err
 	}
-	counted, ok := conn.(*countedConn)
+	counted, ok := c.Conn.(*countedConn)
 	if !ok {
 		return 0, false, nil
 	}
@@ -112,24 +115,23 @@ func (b *sentBody) sendFile(tcp *net.TCPConn, f *os.File) (total int64, err erro
 
 // bulkWriter writes a body piece by piece.
 type bulkWriter struct {
-	w     io.Writer
-	body  *sentBody
-	piece int
+	conn *bulkConn
+	body *sentBody
 }
 
 func (w *bulkWriter) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		start := time.Now()
-		m, err := w.w.Write(p[n:min(n+w.piece, len(p))])
+		m, err := w.conn.Conn.Write(p[n:min(n+w.conn.piece, len(p))])
 		n += m
 		w.body.moved(m)
 		if err != nil {
 			return n, err
 		}
 		if time.Since(start) < quickPiece {
-			w.piece = min(2*w.piece, largePiece)
+			w.conn.piece = min(2*w.conn.piece, largePiece)
 		} else {
-			w.piece = firstPiece
+			w.conn.piece = firstPiece
 		}
 	}
 	return n, nil
