@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,5 +108,21 @@ func TestSkipExistingWithAnImpatientCaller(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	}, WithSkipExisting())
+}
+
+// What has told the content apart from others is sent as its checksum too: it
+// is not read a third time for another.
+func TestSkipExistingReadsTwice(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		data := content(1000)
+		opened := 0
+		in := Reader("r", int64(len(data)), func(context.Context) (io.ReadCloser, error) {
+			opened++
+			return io.NopCloser(bytes.NewReader(data)), nil
+		})
+		if _, err := c.Upload(t.Context(), "k", in); err != nil || opened != 2 || !bytes.Equal(stored(t, srv, "k"), data) {
+			t.Errorf("opened %d times, %v", opened, err)
+		}
 	}, WithSkipExisting())
 }
