@@ -5,7 +5,6 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -131,10 +130,10 @@ func (s *crc32cSupport) confirmed(crc *string) bool {
 	return false
 }
 
-// refused reports whether an error may be about the header itself: the store
+// refused reports whether a verdict may be about the header itself: the store
 // calls the request a bad one and has never confirmed a CRC32C.
-func (s *crc32cSupport) refused(err error) bool {
-	if !errors.Is(err, ErrBadRequest) || s.seen.Load() {
+func (s *crc32cSupport) refused(last decision) bool {
+	if last.kind != ErrBadRequest || s.seen.Load() {
 		return false
 	}
 	s.lacking.Store(true)

@@ -115,9 +115,8 @@ func (v *volume) create(ctx context.Context, op, key string) (*multipart, error)
 			}
 			return m, nil
 		}
-		err = t.fail(err)
-		if in.ChecksumAlgorithm == "" || !v.crc32c.refused(err) {
-			return nil, err
+		if in.ChecksumAlgorithm == "" || !v.crc32c.refused(t.last) {
+			return nil, t.fail(err)
 		}
 		in.ChecksumAlgorithm = ""
 	}

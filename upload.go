@@ -109,10 +109,10 @@ func (v *volume) sendBody(ctx context.Context, op string, b body, send bodySende
 			b.late.Store(true)
 		}
 		if err != nil {
-			if err = t.fail(err); kind == ChecksumCRC32C && v.crc32c.refused(err) {
+			if kind == ChecksumCRC32C && v.crc32c.refused(t.last) {
 				continue
 			}
-			return d, "", err
+			return d, "", t.fail(err)
 		}
 		etag := trimETag(tag)
 		if kind == ChecksumCRC32C && !v.crc32c.confirmed(crc) {
