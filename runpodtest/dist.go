@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -42,6 +43,29 @@ func LogNormal(median, p90 time.Duration) Dist {
 // and after the last one the first follows again.
 func Recorded(ds ...time.Duration) Dist {
 	return Dist{shape: recorded, values: append([]time.Duration(nil), ds...)}
+}
+
+// ParseDist reads a Dist as flags and files write it: "60s" is Fixed, "40s-90s"
+// a Range, "40s~90s" LogNormal. The error names what is no duration; whether the
+// values make sense, NewServer says.
+func ParseDist(s string) (Dist, error) {
+	shape, sep := Range, "-"
+	if strings.Contains(s, "~") {
+		shape, sep = LogNormal, "~"
+	}
+	first, second, two := strings.Cut(s, sep)
+	a, err := time.ParseDuration(first)
+	if err != nil {
+		return Dist{}, err
+	}
+	if !two {
+		return Fixed(a), nil
+	}
+	b, err := time.ParseDuration(second)
+	if err != nil {
+		return Dist{}, err
+	}
+	return shape(a, b), nil
 }
 
 // isZero reports whether the field was left to its default.

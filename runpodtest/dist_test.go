@@ -53,3 +53,20 @@ func TestDistDependsOnSeedAndNumberOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestParseDist(t *testing.T) {
+	for text, want := range map[string]Dist{
+		"60s":     Fixed(time.Minute),
+		"40s-90s": Range(40*time.Second, 90*time.Second),
+		"40s~90s": LogNormal(40*time.Second, 90*time.Second),
+	} {
+		if got, err := ParseDist(text); err != nil || got.String() != want.String() {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "soon", "40s-", "40s-soon", "~90s"} {
+		if got, err := ParseDist(text); err == nil || !got.isZero() {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

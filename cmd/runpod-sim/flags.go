@@ -4,8 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
-	"time"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
@@ -103,22 +101,8 @@ func (o *options) volumeFlags(f *flag.FlagSet) {
 
 // dist parses a distribution of durations.
 func dist(to *runpodtest.Dist) func(string) error {
-	return func(s string) error {
-		shape, sep := runpodtest.Range, "-"
-		if strings.Contains(s, "~") {
-			shape, sep = runpodtest.LogNormal, "~"
-		}
-		first, second, two := strings.Cut(s, sep)
-		a, err := time.ParseDuration(first)
-		if err != nil {
-			return err
-		}
-		if !two {
-			*to = runpodtest.Fixed(a)
-			return nil
-		}
-		b, err := time.ParseDuration(second)
-		*to = shape(a, b)
+	return func(s string) (err error) {
+		*to, err = runpodtest.ParseDist(s)
 		return err
 	}
 }

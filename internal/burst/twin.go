@@ -169,21 +169,8 @@ func (d *dist) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return errors.New(`want durations: "60s", "40s-90s", "40s~90s" or ["41s", "60s"]`)
 	}
-	shape, sep := runpodtest.Range, "-"
-	if strings.Contains(s, "~") {
-		shape, sep = runpodtest.LogNormal, "~"
-	}
-	first, second, two := strings.Cut(s, sep)
-	a, err := time.ParseDuration(first)
-	if err != nil {
-		return err
-	}
-	if !two {
-		*d = dist(runpodtest.Fixed(a))
-		return nil
-	}
-	b, err := time.ParseDuration(second)
-	*d = dist(shape(a, b))
+	v, err := runpodtest.ParseDist(s)
+	*d = dist(v)
 	return err
 }
 
