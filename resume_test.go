@@ -83,6 +83,18 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// cutOffAtTheEnd uploads k, and ends when it is put together and the answer lost.
+func cutOffAtTheEnd(t *testing.T, srv *runpodtest.Server, c *Client, data []byte) {
+	t.Helper()
+	srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "POST", Query: "uploadId", Do: runpodtest.ResetAfterWork().Later(time.Second)})
+	srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Delay(time.Hour)})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := c.Upload(ctx, "k", Bytes("k", data)); err == nil {
+		t.Fatal("it was not cut off")
+	}
+}
+
 // A process that dies between the end of an upload and hearing of it finds the
 // object there, and does not send it again.
 func TestResumeOfWhatHadEnded(t *testing.T) {
@@ -92,13 +104,7 @@ func TestResumeOfWhatHadEnded(t *testing.T) {
 			cfg.S3.ForgetsUploads = true
 			inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
 				data := content(4 * testPart)
-				srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "POST", Query: "uploadId", Do: runpodtest.ResetAfterWork().Later(time.Second)})
-				srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Delay(time.Hour)})
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-				defer cancel()
-				if _, err := c.Upload(ctx, "k", Bytes("k", data)); err == nil {
-					t.Fatal("it was not cut off")
-				}
+				cutOffAtTheEnd(t, srv, c, data)
 				if !bytes.Equal(stored(t, srv, "k"), data) || len(files(t, c.config.resumeDir)) != 1 {
 					t.Fatal("it had not ended before")
 				}
@@ -147,13 +153,7 @@ func TestResumeOfWhatIsBeingPutTogether(t *testing.T) {
 	cfg.S3.ForgetsUploads = true
 	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
 		data := content(4 * testPart)
-		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "POST", Query: "uploadId", Do: runpodtest.ResetAfterWork().Later(time.Second)})
-		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Delay(time.Hour)})
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		if _, err := c.Upload(ctx, "k", Bytes("k", data)); err == nil {
-			t.Fatal("it was not cut off")
-		}
+		cutOffAtTheEnd(t, srv, c, data)
 		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "HEAD", Do: runpodtest.Answer(404, "")}) // not yet
 		parts := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Delay(0)})
 		if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
