@@ -194,7 +194,7 @@ func (a *admission) observe(s Observation, d decision, now time.Time, holds bool
 			held--
 		}
 		a.window.refused(now, s.Elapsed, held)
-	case s.WorkerID != "" || d.verdict == Deliver:
+	case s.WorkerID != "" || d.verdict == VerdictDeliver:
 		a.window.answered(now, s.WorkerID)
 		if a.window.limit == a.window.asked {
 			break // as nearly always

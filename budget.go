@@ -76,7 +76,7 @@ func (b *budgets) take(now time.Time, d *decision) time.Duration {
 	case d.account == trouble:
 		b.spent.Store(true)
 		return b.trouble.take(now)
-	case d.verdict != RetryNow:
+	case d.verdict != VerdictRetryNow:
 		return b.cold.take(now)
 	}
 	return 0
@@ -89,7 +89,7 @@ func (b *budgets) back(d *decision) {
 	switch {
 	case d.account == trouble:
 		b.trouble.earn(1)
-	case d.verdict != RetryNow:
+	case d.verdict != VerdictRetryNow:
 		b.cold.earn(1)
 	}
 }

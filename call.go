@@ -98,7 +98,7 @@ func (c *call) do(req *http.Request) (*http.Response, error) {
 	c.loop.Request = &c.request
 	resp, err := c.ep.retry.Do(&c.loop)
 	c.closeOnce()
-	if err != nil || c.last.verdict != Deliver {
+	if err != nil || c.last.verdict != VerdictDeliver {
 		c.ep.counts.failed.Add(1)
 	}
 	if err == nil {
@@ -150,7 +150,7 @@ func (c *call) judge(err error) bool {
 	o.Number = len(c.attempts) + 1
 	d := c.ep.policy.judge(c.ep.first, *o)
 	if o.Err != nil && (c.over() || cancelled(&c.request)) {
-		d = decision{verdict: GiveUp, reason: "the context ended", mayHaveRun: o.Sent}
+		d = decision{verdict: VerdictGiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
 	if d.verdict.retries() && !c.replays() {
 		d.forWantOfBody()
@@ -159,9 +159,9 @@ func (c *call) judge(err error) bool {
 	c.ep.note(*o, d, now, !a.released.Load())
 	c.schedule(a, &d, now)
 	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
-	c.unpinned = c.unpinned || d.verdict == DropPin
+	c.unpinned = c.unpinned || d.verdict == VerdictDropPin
 	c.last, c.answer = d, o
-	if c.session != nil && d.verdict == Deliver {
+	if c.session != nil && d.verdict == VerdictDeliver {
 		c.session.answered(c.pinned, o.WorkerID)
 	}
 	record := Attempt{
@@ -199,7 +199,7 @@ func (c *call) schedule(a *attempt, d *decision, now time.Time) {
 		return
 	}
 	c.ep.budgets.back(d)
-	d.verdict, d.expired = GiveUp, tooLate
+	d.verdict, d.expired = VerdictGiveUp, tooLate
 	if tooLate {
 		d.reason += "; the context ends before another attempt"
 	} else {

@@ -84,7 +84,7 @@ func (r *reading) run(ctx context.Context, op string) error {
 		}
 		delay := r.v.policy.backoff(breaks, 0, -1, mathrand.Float64())
 		last := &r.t.attempts[len(r.t.attempts)-1]
-		last.Verdict, last.Reason, last.Delay, last.Err = RetryBackoff, "the body broke off", delay, broken.error
+		last.Verdict, last.Reason, last.Delay, last.Err = VerdictRetryBackoff, "the body broke off", delay, broken.error
 		r.t.log(last)
 		if err := sleep(ctx, delay); err != nil {
 			return r.t.fail(err)

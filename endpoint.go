@@ -105,7 +105,7 @@ func (ep *endpoint) admit(c *call) error {
 	}
 	err := ep.pace(c)
 	if err == nil && ep.refused.Load() > ep.lastAnswer.Load() && time.Since(ep.patienceFrom(c)) >= ep.policy.GiveUp {
-		c.last = decision{verdict: GiveUp, kind: ErrNoWorkers, reason: "no worker has answered any call for too long"}
+		c.last = decision{verdict: VerdictGiveUp, kind: ErrNoWorkers, reason: "no worker has answered any call for too long"}
 		err = errors.New(c.last.reason)
 	}
 	if err != nil {
@@ -172,7 +172,7 @@ func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 	case d.account == cold:
 		ep.refused.Store(now.UnixNano())
 		ep.counts.cold.Add(1)
-	case o.WorkerID != "" || d.verdict == Deliver:
+	case o.WorkerID != "" || d.verdict == VerdictDeliver:
 		ep.lastAnswer.Store(now.UnixNano())
 		ep.budgets.earn()
 	}

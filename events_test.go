@@ -53,7 +53,7 @@ func TestObserverSeesEveryAttempt(t *testing.T) {
 				t.Errorf("attempt %d: told of %+v, returned %+v", i, a, r.Attempts[i])
 			}
 		}
-		if ended[0].Verdict != RetryBackoff || ended[2].Verdict != Deliver {
+		if ended[0].Verdict != VerdictRetryBackoff || ended[2].Verdict != VerdictDeliver {
 			t.Errorf("got %+v", ended)
 		}
 	})
@@ -65,9 +65,9 @@ func TestClassifierComesFirst(t *testing.T) {
 	classify := func(o Observation) (Verdict, bool) {
 		switch {
 		case o.Status == 418:
-			return RetryBackoff, o.Number < 3
+			return VerdictRetryBackoff, o.Number < 3
 		case o.Status == 502:
-			return GiveUp, true
+			return VerdictGiveUp, true
 		}
 		return 0, false
 	}

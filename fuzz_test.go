@@ -28,7 +28,7 @@ func FuzzClassify(f *testing.F) {
 		if d.verdict.retries() && d.mayHaveRun && !idempotent {
 			t.Fatalf("%+v is sent again although it may have run", o)
 		}
-		if status >= 200 && status < 400 && d.verdict != Deliver {
+		if status >= 200 && status < 400 && d.verdict != VerdictDeliver {
 			t.Fatalf("%+v is not delivered", o)
 		}
 		for _, random := range []float64{0, 0.999} {

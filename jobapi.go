@@ -70,7 +70,7 @@ func jobClassifier(callers Classifier) Classifier {
 				return v, true
 			}
 		}
-		return GiveUp, o.Status == http.StatusBadRequest
+		return VerdictGiveUp, o.Status == http.StatusBadRequest
 	}
 }
 

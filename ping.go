@@ -37,9 +37,9 @@ func (w *wake) answered(p *ping, o Observation) {
 	delete(w.pings, p)
 	now := time.Now()
 	d := w.ep.policy.classify(o)
-	if d.verdict == Deliver || o.WorkerID != "" {
+	if d.verdict == VerdictDeliver || o.WorkerID != "" {
 		w.sight(o.WorkerID, readyStatus(o.Status), now)
-	} else if d.verdict == GiveUp {
+	} else if d.verdict == VerdictGiveUp {
 		w.fail(&Error{Kind: d.kind, Status: o.Status, Body: redacted(o.Body, w.ep.secrets), Err: o.Err, Advice: callAdvice(d)})
 	}
 	w.settleAsks(now)

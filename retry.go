@@ -18,12 +18,12 @@ type Verdict uint8
 
 // The verdicts. See the package documentation for which answer gets which.
 const (
-	Deliver      Verdict = iota // hand the answer to the caller
-	RetryNow                    // send again at once: it has used its backoff up by waiting
-	RetryBackoff                // send again after the backoff
-	RetryAfter                  // send again when the server said, or later
-	DropPin                     // send again after the backoff, to any worker
-	GiveUp                      // end with this answer or error
+	VerdictDeliver      Verdict = iota // hand the answer to the caller
+	VerdictRetryNow                    // send again at once: it has used its backoff up by waiting
+	VerdictRetryBackoff                // send again after the backoff
+	VerdictRetryAfter                  // send again when the server said, or later
+	VerdictDropPin                     // send again after the backoff, to any worker
+	VerdictGiveUp                      // end with this answer or error
 )
 
 var verdictNames = [...]string{"deliver", "retry now", "retry after backoff", "retry after what the server said", "drop the pin and retry", "give up"}
@@ -37,7 +37,7 @@ func (v Verdict) String() string {
 }
 
 // retries reports whether another attempt follows.
-func (v Verdict) retries() bool { return v != Deliver && v != GiveUp }
+func (v Verdict) retries() bool { return v != VerdictDeliver && v != VerdictGiveUp }
 
 // Attempt is the record of one attempt, for results, errors, logs and observers.
 type Attempt struct {
@@ -115,7 +115,7 @@ func (p RetryPolicy) classify(s Observation) decision {
 	case s.Err != nil:
 		return classifyError(s)
 	case s.Status < 400:
-		return decision{verdict: Deliver, reason: "answered"}
+		return decision{verdict: VerdictDeliver, reason: "answered"}
 	case s.Status == http.StatusBadRequest:
 		return p.classify400(s)
 	case s.Status < 500:
@@ -132,11 +132,11 @@ func classifyError(s Observation) decision {
 	case s.Sent:
 		return rerun(s, "connection lost after the request was written", nil)
 	case isPermanent(s.Err):
-		return decision{verdict: GiveUp, reason: "cannot connect: certificate or address is wrong"}
+		return decision{verdict: VerdictGiveUp, reason: "cannot connect: certificate or address is wrong"}
 	case isHostNotFound(s.Err):
 		return thin(s, "host name not found", ErrNotFound)
 	default:
-		return decision{verdict: RetryBackoff, reason: "connection failed before the request was written"}
+		return decision{verdict: VerdictRetryBackoff, reason: "connection failed before the request was written"}
 	}
 }
 
@@ -145,28 +145,28 @@ func classifyError(s Observation) decision {
 func (p RetryPolicy) classify400(s Observation) decision {
 	switch refusal := readRefusal(s.Body); {
 	case refusal == refusalQueueBased:
-		return decision{verdict: GiveUp, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
+		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
 	case refusal == refusalPinned && s.Droppable:
-		return decision{verdict: DropPin, account: cold, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
+		return decision{verdict: VerdictDropPin, account: cold, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
 	case refusal == refusalCold, refusal == refusalPinned:
 		return p.coldStart(s)
 	case s.WorkerID != "":
-		return decision{verdict: GiveUp, kind: ErrBadRequest, reason: "the worker's own 400"}
+		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "the worker's own 400"}
 	case refusal == refusalLikelyCold || p.tookQueueWait(s.Elapsed):
 		return p.coldStart(s)
 	case s.IDsSeen:
 		return thin(s, "a 400 that names no worker, where workers name themselves", ErrBadRequest)
 	default:
-		return decision{verdict: GiveUp, kind: ErrBadRequest, reason: "a 400 that came too soon to be a cold start"}
+		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "a 400 that came too soon to be a cold start"}
 	}
 }
 
 // coldStart is the decision about a request that no worker took: one that has
 // waited longer than any backoff goes back at once.
 func (p RetryPolicy) coldStart(s Observation) decision {
-	d := decision{verdict: RetryBackoff, account: cold, kind: ErrNoWorkers, reason: "refused at once: no worker available"}
+	d := decision{verdict: VerdictRetryBackoff, account: cold, kind: ErrNoWorkers, reason: "refused at once: no worker available"}
 	if s.Elapsed >= p.MaxBackoff {
-		d.verdict, d.reason = RetryNow, "no worker within the balancer's wait"
+		d.verdict, d.reason = VerdictRetryNow, "no worker within the balancer's wait"
 	}
 	return d
 }
@@ -182,7 +182,7 @@ func classify4xx(s Observation) decision {
 		return decision{verdict: serverSaid(s), reason: reason, kind: kind}
 	}
 	end := func(reason string, kind error) decision {
-		return decision{verdict: GiveUp, reason: reason, kind: kind}
+		return decision{verdict: VerdictGiveUp, reason: reason, kind: kind}
 	}
 	switch s.Status {
 	case http.StatusTooManyRequests:
@@ -195,7 +195,7 @@ func classify4xx(s Observation) decision {
 		if bytes.Contains(s.Body, []byte(workerGone)) {
 			d := end("the worker it is pinned to is gone", ErrWorkerGone)
 			if s.Droppable {
-				d.verdict, d.account = DropPin, cold
+				d.verdict, d.account = VerdictDropPin, cold
 			}
 			return d
 		}
@@ -219,20 +219,20 @@ func classify5xx(s Observation) decision {
 	case 524:
 		return rerun(s, "the worker took longer than the service allows", ErrProcessingTimeout)
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
-		return decision{verdict: GiveUp, reason: "not supported by the server", kind: ErrBadRequest}
+		return decision{verdict: VerdictGiveUp, reason: "not supported by the server", kind: ErrBadRequest}
 	case http.StatusInsufficientStorage:
-		return decision{verdict: GiveUp, reason: "no room on the volume", kind: ErrVolumeFull}
+		return decision{verdict: VerdictGiveUp, reason: "no room on the volume", kind: ErrVolumeFull}
 	case http.StatusBadGateway, 521, 522, 523, 525, 526, 530:
 		if !named {
-			return decision{verdict: RetryBackoff, kind: ErrNoWorkers, reason: "the balancer reached no worker"}
+			return decision{verdict: VerdictRetryBackoff, kind: ErrNoWorkers, reason: "the balancer reached no worker"}
 		}
 		return rerun(s, "the worker's connection broke", nil)
 	case http.StatusInternalServerError:
 		d := rerun(s, "the worker failed", nil)
-		if d.verdict == RetryBackoff {
+		if d.verdict == VerdictRetryBackoff {
 			d.thin = true
 			if s.Repeats >= maxThin {
-				d.verdict = GiveUp
+				d.verdict = VerdictGiveUp
 			}
 		}
 		return d
@@ -244,27 +244,27 @@ func classify5xx(s Observation) decision {
 // rerun is the decision where a worker may have carried the request out: only
 // a request that may run twice is sent again.
 func rerun(s Observation, reason string, kind error) decision {
-	d := decision{verdict: GiveUp, reason: reason, kind: kind, mayHaveRun: true}
+	d := decision{verdict: VerdictGiveUp, reason: reason, kind: kind, mayHaveRun: true}
 	if s.Idempotent {
-		d.verdict = RetryBackoff
+		d.verdict = VerdictRetryBackoff
 	}
 	return d
 }
 
 // thin retries maxThin times and no more.
 func thin(s Observation, reason string, kind error) decision {
-	d := decision{verdict: GiveUp, reason: reason, kind: kind, thin: true}
+	d := decision{verdict: VerdictGiveUp, reason: reason, kind: kind, thin: true}
 	if s.Repeats < maxThin {
-		d.verdict = RetryBackoff
+		d.verdict = VerdictRetryBackoff
 	}
 	return d
 }
 
 func serverSaid(s Observation) Verdict {
 	if s.RetryAfter >= 0 {
-		return RetryAfter
+		return VerdictRetryAfter
 	}
-	return RetryBackoff
+	return VerdictRetryBackoff
 }
 
 // refusal is what a 400's body says about who wrote it.

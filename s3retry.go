@@ -121,17 +121,17 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 		attempt: t.failures, forbidden: t.forbidden, trusted: t.trusted(),
 	})
 	a.Verdict, a.Reason = t.last.verdict, t.last.reason
-	if a.Verdict == RetryBackoff {
+	if a.Verdict == VerdictRetryBackoff {
 		a.Delay = t.policy.backoff(t.quick, time.Since(a.Start), -1, rand.Float64())
 		t.quick++
 		if deadline, ok := t.ctx.Deadline(); ok && time.Now().Add(a.Delay).After(deadline) {
-			a.Verdict, a.Delay, a.Reason = GiveUp, 0, "the context ends before another attempt could be made"
+			a.Verdict, a.Delay, a.Reason = VerdictGiveUp, 0, "the context ends before another attempt could be made"
 			t.last.expired = true
 		}
 	}
 	t.log(a)
-	t.doubt = t.careful && a.Verdict == RetryBackoff && mayHaveWorked(a.Status, apiCode(err))
-	return a.Verdict == RetryBackoff && !t.doubt
+	t.doubt = t.careful && a.Verdict == VerdictRetryBackoff && mayHaveWorked(a.Status, apiCode(err))
+	return a.Verdict == VerdictRetryBackoff && !t.doubt
 }
 
 // trusted reports whether the gateway has done what it was asked since this
@@ -181,13 +181,13 @@ type s3Seen struct {
 // operation here may run twice.
 func classifyS3(s s3Seen) decision {
 	end := func(kind error, reason string) decision {
-		return decision{verdict: GiveUp, kind: kind, reason: reason}
+		return decision{verdict: VerdictGiveUp, kind: kind, reason: reason}
 	}
 	again := func(most int, n int, kind error, reason string) decision {
 		if n >= most {
 			return end(kind, reason)
 		}
-		return decision{verdict: RetryBackoff, kind: kind, reason: reason}
+		return decision{verdict: VerdictRetryBackoff, kind: kind, reason: reason}
 	}
 	switch {
 	case errors.Is(s.input, errChanged):
@@ -234,7 +234,7 @@ func classifyS3(s s3Seen) decision {
 func classifyS3Error(s s3Seen, again func(int, int, error, string) decision) decision {
 	switch {
 	case isPermanent(s.err):
-		return decision{verdict: GiveUp, reason: "cannot connect: certificate or address is wrong"}
+		return decision{verdict: VerdictGiveUp, reason: "cannot connect: certificate or address is wrong"}
 	case isHostNotFound(s.err):
 		return again(maxThin+1, s.attempt, ErrNotFound, "host name not found")
 	case errors.Is(s.err, errStalled):

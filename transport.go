@@ -179,7 +179,7 @@ func (c *call) replays() bool { return c.single == nil || c.single.again() }
 
 // forWantOfBody turns the decision to retry into one to give up.
 func (d *decision) forWantOfBody() {
-	d.verdict, d.bodyGone = GiveUp, true
+	d.verdict, d.bodyGone = VerdictGiveUp, true
 	d.reason += "; it would be sent again, but its body can be read only once: set Request.GetBody, or ContentLength"
 }
 

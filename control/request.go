@@ -129,14 +129,14 @@ func (r *request) judge(ctx context.Context, a answer) (again bool, delay time.D
 // record completes the attempt's record and logs it; it hands again back.
 func (r *request) record(ctx context.Context, a answer, again bool, delay time.Duration, reason string) bool {
 	last := &r.attempts[len(r.attempts)-1]
-	last.Reason, last.Delay, last.Verdict = reason, delay, runpod.GiveUp
+	last.Reason, last.Delay, last.Verdict = reason, delay, runpod.VerdictGiveUp
 	switch {
 	case again && a.retryAfter >= 0:
-		last.Verdict = runpod.RetryAfter
+		last.Verdict = runpod.VerdictRetryAfter
 	case again:
-		last.Verdict = runpod.RetryBackoff
+		last.Verdict = runpod.VerdictRetryBackoff
 	case a.err == nil && a.status < 400:
-		last.Verdict = runpod.Deliver
+		last.Verdict = runpod.VerdictDeliver
 	}
 	r.c.logger.LogAttrs(ctx, slog.LevelDebug, "attempt", slog.String("op", r.op), slog.Int("attempts", len(r.attempts)),
 		slog.Int("status", a.status), slog.Duration("took", last.Duration), slog.String("verdict", last.Verdict.String()),
