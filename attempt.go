@@ -19,11 +19,12 @@ var errAttemptLimit = errors.New("no answer within the attempt's limit")
 // attempt is one sending of a request: its clock and what it showed.
 type attempt struct {
 	Observation
-	c     *call
-	ctx   context.Context // the observer's, where there is one
-	start time.Time
-	clock deadline
-	reply attemptBody
+	c        *call
+	ctx      context.Context   // the last observer's, if there is one
+	observed []context.Context // each observer's own
+	start    time.Time
+	clock    deadline
+	reply    attemptBody
 
 	expired  atomic.Bool // the clock has run out
 	released atomic.Bool // the place was given back
@@ -61,8 +62,9 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 // begin starts the attempt's clock.
 func (a *attempt) begin(c *call) {
 	a.c, a.ctx = c, c
-	if start := c.ep.observer.AttemptStart; start != nil {
-		a.ctx = start(a.ctx, AttemptInfo{Op: c.op(), Number: len(c.attempts) + 1})
+	if len(c.ep.observers) > 0 {
+		a.observed = c.ep.observers.attemptStart(c, AttemptInfo{Op: c.op(), Number: len(c.attempts) + 1})
+		a.ctx = a.observed[len(a.observed)-1]
 	}
 	a.trace.GotConn, a.trace.WroteHeaders = a.gotConn, a.wroteHeaders
 	a.start = time.Now()

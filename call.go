@@ -170,8 +170,8 @@ func (c *call) judge(err error) bool {
 	}
 	c.attempts = append(c.attempts, record)
 	c.log(slog.LevelDebug, "attempt", o.Err)
-	if end := c.ep.observer.AttemptEnd; end != nil {
-		end(a.ctx, AttemptInfo{Op: c.op(), Number: o.Number}, record)
+	if len(c.ep.observers) > 0 {
+		c.ep.observers.attemptEnd(a.observed, AttemptInfo{Op: c.op(), Number: o.Number}, record)
 	}
 	return d.verdict.retries()
 }

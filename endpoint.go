@@ -32,8 +32,8 @@ type endpoint struct {
 	admission *admission
 	limiter   *rate.Limiter
 	policy    RetryPolicy
-	first     Classifier
-	observer  Observer
+	first     []Classifier
+	observers observers
 	logger    *slog.Logger
 	budgets   *budgets
 	wake      *wake
@@ -54,15 +54,15 @@ type callCounts struct {
 
 func newEndpoint(c *config) *endpoint {
 	ep := &endpoint{
-		base:     c.endpoint,
-		bearer:   []string{"Bearer " + c.apiKey},
-		secrets:  c.secrets(),
-		conns:    newConnCounter(),
-		limiter:  c.limiter,
-		policy:   c.policy,
-		first:    c.classifier,
-		observer: c.observer,
-		logger:   c.logger,
+		base:      c.endpoint,
+		bearer:    []string{"Bearer " + c.apiKey},
+		secrets:   c.secrets(),
+		conns:     newConnCounter(),
+		limiter:   c.limiter,
+		policy:    c.policy,
+		first:     c.classifiers,
+		observers: c.observers,
+		logger:    c.logger,
 	}
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
 	ep.answers.limit, ep.bodies.limit = c.policy.attemptLimit(), c.policy.ProcessingLimit

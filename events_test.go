@@ -131,3 +131,64 @@ func TestAttemptsAreLogged(t *testing.T) {
 		}
 	}, WithLogger(out.logger()))
 }
+
+// A second observer adds to the first: their contexts nest, and each gets its
+// own back when the attempt ends.
+func TestObserversAddUp(t *testing.T) {
+	var order []string
+	observer := func(name string) Option {
+		return WithObserver(Observer{
+			AttemptStart: func(ctx context.Context, _ AttemptInfo) context.Context {
+				outer, _ := ctx.Value(spanKey{}).(string)
+				order = append(order, "start "+outer+name)
+				return context.WithValue(ctx, spanKey{}, outer+name)
+			},
+			AttemptEnd: func(ctx context.Context, _ AttemptInfo, _ Attempt) {
+				order = append(order, "end "+ctx.Value(spanKey{}).(string))
+			},
+		})
+	}
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(order, ", "); got != "start a, start ab, end ab, end a" {
+			t.Errorf("got %s", got)
+		}
+	}, observer("a"), WithObserver(Observer{}), observer("b"))
+}
+
+// A second classifier is asked about what the first one leaves open.
+func TestClassifiersAddUp(t *testing.T) {
+	only := func(status int, v Verdict) Option {
+		return WithClassifier(func(o Observation) (Verdict, bool) { return v, o.Status == status })
+	}
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		for status, want := range map[int]int{502: 1, 503: 1, 429: 2} {
+			srv.Fault(runpodtest.Fault{Do: runpodtest.Answer(status, "")})
+			r, err := c.Call(t.Context(), "POST", "/x", nil, nil)
+			got := attempts(err)
+			if err == nil {
+				got = len(r.Attempts)
+			}
+			if got != want {
+				t.Errorf("%d: %d attempts, want %d: %v", status, got, want, err)
+			}
+		}
+	}, only(502, VerdictGiveUp), WithClassifier(nil), only(503, VerdictGiveUp), only(502, VerdictRetryNow))
+}
+
+// A GET that is marked is not sent again once it may have run.
+func TestNotIdempotent(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{Do: runpodtest.ResetAfterRead()})
+		_, err := c.Call(t.Context(), "GET", "/x", nil, nil, Idempotent(), NotIdempotent())
+		if e, ok := errors.AsType[*Error](err); !ok || !e.MayHaveRun || len(e.Attempts) != 1 {
+			t.Errorf("got %v", err)
+		}
+		srv.Fault(runpodtest.Fault{Do: runpodtest.Answer(502, "")})
+		if r, err := c.Call(t.Context(), "GET", "/x", nil, nil, NotIdempotent()); err != nil || len(r.Attempts) != 2 {
+			t.Errorf("it cannot have run, and was not sent again: %v", err)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,7 @@ func newJobs(c *config) *jobs {
 	own.endpoint = cmp.Or(c.jobsURL, jobsURLOf(c.endpoint))
 	own.maxInFlight, own.admission, own.limiter = maxJobCalls, AdmissionOff, nil
 	own.control, own.warm = nil, warmConfig{}
-	own.classifier = jobClassifier(c.classifier)
+	own.classifiers = append(slices.Clip(c.classifiers), jobClassifier)
 	return &jobs{ep: newEndpoint(&own), limits: map[string]*jobLimit{
 		"run":         newJobLimit(1000, 200),
 		"runsync":     newJobLimit(2000, maxJobCalls),
@@ -63,15 +64,8 @@ func newJobs(c *config) *jobs {
 const maxJobCalls = 400
 
 // jobClassifier: no 400 of the job API means a cold start.
-func jobClassifier(callers Classifier) Classifier {
-	return func(o Observation) (Verdict, bool) {
-		if callers != nil {
-			if v, ok := callers(o); ok {
-				return v, true
-			}
-		}
-		return VerdictGiveUp, o.Status == http.StatusBadRequest
-	}
+func jobClassifier(o Observation) (Verdict, bool) {
+	return VerdictGiveUp, o.Status == http.StatusBadRequest
 }
 
 const endpointDomain = ".api.runpod.ai"

@@ -41,8 +41,8 @@ type config struct {
 	s3Conns     int
 	maxInFlight int
 	admission   Admission
-	classifier  Classifier
-	observer    Observer
+	classifiers []Classifier
+	observers   []Observer
 	limiter     *rate.Limiter
 	policy      RetryPolicy
 	logger      *slog.Logger
@@ -259,15 +259,24 @@ func WithAdmission(a Admission) Option {
 	}
 }
 
-// WithClassifier puts a function before the table by which attempts are
-// judged. Default: none.
+// WithClassifier adds a function that is asked about each attempt before the
+// table of the package documentation. With several, they are asked in the order
+// in which they were given, and the first one that answers true decides. A nil
+// function adds nothing. Default: none.
 func WithClassifier(f Classifier) Option {
-	return func(c *config) error { c.classifier = f; return nil }
+	return func(c *config) error {
+		if f != nil {
+			c.classifiers = append(c.classifiers, f)
+		}
+		return nil
+	}
 }
 
-// WithObserver has every attempt reported. Default: nobody is told.
+// WithObserver adds an observer, which sees every attempt. Several observers
+// see each attempt begin in the order in which they were given, and end in
+// reverse order. Default: none.
 func WithObserver(o Observer) Option {
-	return func(c *config) error { c.observer = o; return nil }
+	return func(c *config) error { c.observers = append(c.observers, o); return nil }
 }
 
 func count(field string, n int, set func(*config)) Option {

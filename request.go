@@ -33,6 +33,12 @@ type callOptions struct {
 // by themselves (RFC 9110, section 9.2.2).
 func Idempotent() CallOption { return func(o *callOptions) { o.idempotent = true } }
 
+// NotIdempotent marks a call that must not run twice although its method says
+// that it may: a GET with an effect, a PUT that counts. It is sent again only
+// if the attempt before it cannot have run. Of Idempotent and NotIdempotent the
+// last one given counts.
+func NotIdempotent() CallOption { return func(o *callOptions) { o.idempotent = false } }
+
 // AnyWorker lets a request that is pinned to a worker (by the header
 // X-Runpod-Worker-Id, Runpod docs) go to any other once that one is gone, or
 // busy for longer than the balancer waits.

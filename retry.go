@@ -96,14 +96,14 @@ const (
 // mean the caller's own mistake: a worker's 500, a host name not found.
 const maxThin = 2
 
-// judge asks the caller's classifier, if there is one, and then the table.
-func (p RetryPolicy) judge(first Classifier, s Observation) decision {
+// judge asks the caller's classifiers, if there are any, and then the table.
+func (p RetryPolicy) judge(first []Classifier, s Observation) decision {
 	d := p.classify(s)
-	if first == nil {
-		return d
-	}
-	if verdict, ok := first(s); ok && int(verdict) < len(verdictNames) {
-		d.verdict, d.reason = verdict, "as the caller's classifier says"
+	for _, classify := range first {
+		if verdict, ok := classify(s); ok && int(verdict) < len(verdictNames) {
+			d.verdict, d.reason = verdict, "as the caller's classifier says"
+			break
+		}
 	}
 	return d
 }
