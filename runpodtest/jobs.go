@@ -26,6 +26,7 @@ func echoJob(_ context.Context, job Job) (any, error) {
 // JobState is how far a job has come (Runpod docs, job states).
 type JobState string
 
+// The states that Runpod documents.
 const (
 	JobInQueue    JobState = "IN_QUEUE"
 	JobInProgress JobState = "IN_PROGRESS"
