@@ -4,6 +4,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Admission says how a Client chooses the number of requests it has at the
@@ -161,7 +163,7 @@ func (w *window) turn(now time.Time) {
 // admission is the window at work: it sets the limit of a gate, and probes
 // while somebody waits. It is safe for concurrent use.
 type admission struct {
-	gate *gate
+	gate *line.Gate
 	mode Admission
 
 	mu     sync.Mutex
@@ -172,9 +174,9 @@ type admission struct {
 }
 
 func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
-	a := &admission{mode: mode, gate: newGate(asked), told: asked, window: newWindow(asked, p)}
+	a := &admission{mode: mode, gate: line.NewGate(asked), told: asked, window: newWindow(asked, p)}
 	if mode == AdmissionOff {
-		a.gate.setLimit(math.MaxInt)
+		a.gate.SetLimit(math.MaxInt)
 	}
 	return a
 }
@@ -189,7 +191,7 @@ func (a *admission) observe(s Observation, d decision, now time.Time, holds bool
 	defer a.mu.Unlock()
 	switch {
 	case d.account == cold:
-		held, _, _ := a.gate.counts()
+		held, _, _ := a.gate.Counts()
 		if holds {
 			held--
 		}
@@ -199,7 +201,7 @@ func (a *admission) observe(s Observation, d decision, now time.Time, holds bool
 		if a.window.limit == a.window.asked {
 			break // as nearly always
 		}
-		if held, _, waiting := a.gate.counts(); held == 0 && waiting == 0 {
+		if held, _, waiting := a.gate.Counts(); held == 0 && waiting == 0 {
 			a.window.restart()
 		}
 	}
@@ -211,7 +213,7 @@ func (a *admission) observe(s Observation, d decision, now time.Time, holds bool
 func (a *admission) adjust() {
 	if a.window.limit != a.told {
 		a.told = a.window.limit
-		a.gate.setLimit(a.told)
+		a.gate.SetLimit(a.told)
 	}
 }
 
@@ -228,7 +230,7 @@ func (a *admission) probe() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.timer = nil
-	held, _, waiting := a.gate.counts()
+	held, _, waiting := a.gate.Counts()
 	switch {
 	case a.closed:
 		return

@@ -88,7 +88,7 @@ func (a *attempt) hangUp() {
 // finish gives the place back. It may be called again.
 func (a *attempt) finish() {
 	if a.released.CompareAndSwap(false, true) {
-		a.c.ep.admission.gate.release()
+		a.c.ep.admission.gate.Release()
 	}
 }
 

@@ -478,10 +478,10 @@ func TestOneCallerStaysOutThere(t *testing.T) {
 			t.Errorf("the first caller sleeps %s, the second %s", first, second)
 		}
 		time.Sleep(short)
-		if err := c.ep.admission.gate.acquire(t.Context()); err != nil {
+		if err := c.ep.admission.gate.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		defer c.ep.admission.gate.release()
+		defer c.ep.admission.gate.Release()
 		if got := c.ep.pilot(long, -1); got != long {
 			t.Errorf("somebody is in flight, and a caller sleeps %s", got)
 		}

@@ -139,7 +139,7 @@ func TestRunAllIsDrivenByItsConsumer(t *testing.T) {
 		if n, most := pulled.Load(), int64(1+2+3); n > most {
 			t.Errorf("%d jobs were read, want at most %d", n, most)
 		}
-		if in, _, _ := c.ep.admission.gate.counts(); in != 0 {
+		if in, _, _ := c.ep.admission.gate.Counts(); in != 0 {
 			t.Errorf("%d requests hang on a slow consumer", in)
 		}
 		seen := 1

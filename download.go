@@ -234,7 +234,7 @@ func (v *volume) downloadParts(ctx context.Context, op, key string, f *wholeFile
 	readers.Go(func() { defer first.learn(); start(first) })
 	<-known
 	rest := make(chan part)
-	for range min(int64(v.places.size), ceilDiv(seen.size, v.partSize)-1) {
+	for range min(int64(v.places.Size()), ceilDiv(seen.size, v.partSize)-1) {
 		readers.Go(func() {
 			for p := range rest {
 				start(&reading{v: v, key: key, w: f.at(p.offset), start: p.offset, length: p.size, object: seen})

@@ -100,7 +100,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // admit waits for a place and for the pace. A call that has waited longer than
 // GiveUp fails here where no worker has answered anybody since.
 func (ep *endpoint) admit(c *call) error {
-	if err := ep.admission.gate.acquireAgain(c, c.life.done, &c.ticket); err != nil {
+	if err := ep.admission.gate.AcquireAgain(c, c.life.done, &c.ticket); err != nil {
 		return err
 	}
 	err := ep.pace(c)
@@ -109,7 +109,7 @@ func (ep *endpoint) admit(c *call) error {
 		err = errors.New(c.last.reason)
 	}
 	if err != nil {
-		ep.admission.gate.release()
+		ep.admission.gate.Release()
 	}
 	return err
 }
@@ -144,7 +144,7 @@ func (ep *endpoint) pilot(delay, said time.Duration) time.Duration {
 	if delay <= most || said >= 0 {
 		return delay
 	}
-	if held, _, _ := ep.admission.gate.counts(); held > 0 {
+	if held, _, _ := ep.admission.gate.Counts(); held > 0 {
 		return delay
 	}
 	now := time.Now().UnixNano()

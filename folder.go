@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // UploadDir uploads every file of a folder and of those in it, several at a
@@ -42,9 +44,9 @@ func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, e
 	return slices.DeleteFunc(objects, func(o Object) bool { return o.Key == "" }), err
 }
 
-// sharing is forEach with the pool's width, as one caller of the pool.
-func sharing[T any](o *operation, c *Client, op string, produce producer[T], do func(context.Context, T) error) error {
-	err := forEach(asCaller(o), c.volume.places.size+1, produce, do)
+// sharing is line.ForEach with the pool's width, as one caller of the pool.
+func sharing[T any](o *operation, c *Client, op string, produce line.Producer[T], do func(context.Context, T) error) error {
+	err := line.ForEach(asCaller(o), c.volume.places.Size()+1, produce, do)
 	switch {
 	case err == nil:
 		return nil
@@ -54,7 +56,7 @@ func sharing[T any](o *operation, c *Client, op string, produce producer[T], do 
 	return asError(op, err)
 }
 
-func indexes(n int) producer[int] {
+func indexes(n int) line.Producer[int] {
 	return func(_ context.Context, emit func(int) error) error {
 		for i := range n {
 			if err := emit(i); err != nil {
@@ -66,7 +68,7 @@ func indexes(n int) producer[int] {
 }
 
 // listed produces the objects of a listing.
-func (c *Client) listed(prefix string) producer[Object] {
+func (c *Client) listed(prefix string) line.Producer[Object] {
 	return func(ctx context.Context, emit func(Object) error) error {
 		for obj, err := range c.List(ctx, prefix) {
 			if err == nil {

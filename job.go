@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Job is one round trip: upload the inputs, call the endpoint with them, fetch
@@ -280,7 +282,7 @@ func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Resul
 		defer b.stop()
 		go b.start(jobs)
 		for out := range b.outcomes {
-			b.room.release()
+			b.room.Release()
 			if !yield(out.Result, out.err) {
 				return
 			}
@@ -292,7 +294,7 @@ func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Resul
 type batch struct {
 	c        *Client
 	op       *operation
-	room     *gate // a job's place, from before it is read until its result is taken
+	room     *line.Gate // a job's place, from before it is read until its result is taken
 	outcomes chan outcome
 	running  sync.WaitGroup
 }
@@ -305,7 +307,7 @@ type outcome struct {
 func newBatch(c *Client, o *operation) *batch {
 	// Full uploads beside a full endpoint: more jobs could use nothing.
 	most := c.config.maxInFlight + c.config.s3Conns
-	return &batch{c: c, op: o, room: newGate(most), outcomes: make(chan outcome, most)}
+	return &batch{c: c, op: o, room: line.NewGate(most), outcomes: make(chan outcome, most)}
 }
 
 // start reads the jobs and starts each when there is room. It closes outcomes
@@ -314,7 +316,7 @@ func newBatch(c *Client, o *operation) *batch {
 func (b *batch) start(jobs iter.Seq[Job]) {
 	defer close(b.outcomes)
 	defer b.running.Wait()
-	if b.room.acquire(b.op) != nil {
+	if b.room.Acquire(b.op) != nil {
 		return
 	}
 	index := 0
@@ -328,7 +330,7 @@ func (b *batch) start(jobs iter.Seq[Job]) {
 			b.outcomes <- outcome{result, err}
 		})
 		index++
-		if b.room.acquire(b.op) != nil {
+		if b.room.Acquire(b.op) != nil {
 			return
 		}
 	}
@@ -401,8 +403,8 @@ func (c *Client) Stats() Stats {
 	}
 	s.HeldWorkers, s.HeldWorkerSeconds = c.holds.counts()
 	s.WakePings, s.WarmWorkerSeconds = c.ep.wake.counts()
-	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.admission.gate.counts()
-	s.Limit = c.ep.admission.gate.most()
+	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.admission.gate.Counts()
+	s.Limit = c.ep.admission.gate.Limit()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = c.ep.conns.counts()
 	s.S3ConnsOpened, s.S3ConnsPeak = c.volume.conns.counts()
 	if last := c.ep.lastAnswer.Load(); last != 0 {

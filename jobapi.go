@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gpuburst/runpod-go/internal/line"
 	"golang.org/x/time/rate"
 )
 
@@ -27,7 +28,7 @@ type jobs struct {
 // word, and is obeyed.
 type jobLimit struct {
 	pace *rate.Limiter
-	gate *gate // nil: no limit on how many at once
+	gate *line.Gate // nil: no limit on how many at once
 }
 
 // newJobLimit takes the documented limits: so many in any 10 s, so many at once.
@@ -37,7 +38,7 @@ func newJobLimit(perWindow, atOnce int) *jobLimit {
 	burst := max(1, perWindow/10)
 	l := &jobLimit{pace: rate.NewLimiter(rate.Limit(float64(perWindow-burst)/window), burst)}
 	if atOnce > 0 {
-		l.gate = newGate(atOnce)
+		l.gate = line.NewGate(atOnce)
 	}
 	return l
 }
@@ -129,10 +130,10 @@ func (c *Client) enterJobs(ctx context.Context, op string, l *jobLimit) (leave f
 	if l.gate == nil {
 		return func() {}, nil
 	}
-	if err := l.gate.acquire(o); err != nil {
+	if err := l.gate.Acquire(o); err != nil {
 		return nil, waitEnded(o, op, err)
 	}
-	return l.gate.release, nil
+	return l.gate.Release, nil
 }
 
 // waitEnded is the error of a wait for the rate limit, which foresees what the

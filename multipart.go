@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // ownID is the name of the metadata that tells whose an object is. It is a
@@ -74,7 +75,7 @@ func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, s
 }
 
 // missing produces the parts of a plan that the gateway has not got from us.
-func (m *multipart) missing(in Input, plan []part) producer[piece] {
+func (m *multipart) missing(in Input, plan []part) line.Producer[piece] {
 	return func(_ context.Context, emit func(piece) error) error {
 		for _, p := range plan {
 			if m.kept(p.number) {
@@ -125,8 +126,8 @@ func (v *volume) create(ctx context.Context, op, key string) (*multipart, error)
 // send sends what produce makes, several pieces at a time. One piece more than
 // there are places is held ready, its checksum taken. Last, if not nil, has the
 // last word.
-func (m *multipart) send(ctx context.Context, in Input, most int, produce producer[piece], last func() error) error {
-	err := forEach(ctx, min(most, m.v.places.size+1), produce, func(ctx context.Context, p piece) error {
+func (m *multipart) send(ctx context.Context, in Input, most int, produce line.Producer[piece], last func() error) error {
+	err := line.ForEach(ctx, min(most, m.v.places.Size()+1), produce, func(ctx context.Context, p piece) error {
 		defer p.free()
 		return m.sendPart(ctx, in, p)
 	})

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/gpuburst/runpod-go/internal/line"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -31,7 +32,7 @@ func smallParts(c *config) error {
 
 // smallBuffers does the same for streams.
 func smallBuffers(c *Client, blocks int) {
-	c.volume.buffers = newBuffers(int64(blocks)*testPart, testPart)
+	c.volume.buffers = line.NewBuffers(int64(blocks)*testPart, testPart)
 }
 
 // onlyForward reads but does not seek.
@@ -130,8 +131,8 @@ func TestStreamsOfEveryLength(t *testing.T) {
 		if left := append(unfinished(t, srv, c), remains(t, srv, "lie")...); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
-		if b := c.volume.buffers; b.left != b.total || b.spare != nil {
-			t.Errorf("%d of %d blocks came back, %d kept", b.left, b.total, len(b.spare))
+		if free, spare := c.volume.buffers.Counts(); free != c.volume.buffers.Blocks() || spare != 0 {
+			t.Errorf("%d of %d blocks came back, %d kept", free, c.volume.buffers.Blocks(), spare)
 		}
 	}, smallParts)
 }

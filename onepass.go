@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // uploadStream stores an input that can only be read from its beginning, once.
@@ -22,19 +24,19 @@ func (v *volume) uploadStream(ctx context.Context, op, key string, in Input, siz
 	if err != nil {
 		return Object{}, inputError(ctx, op, in, err)
 	}
-	if !first.full() { // it was so short that one buffer holds it
-		defer first.free()
+	if !first.Full() { // it was so short that one buffer holds it
+		defer first.Free()
 		if size < 0 {
-			size = first.size
+			size = first.Size()
 		}
-		return v.put(ctx, op, key, body{in: in, size: size, local: true, open: first.open})
+		return v.put(ctx, op, key, body{in: in, size: size, local: true, open: first.Open})
 	}
 	m, err := v.create(ctx, op, key)
 	if err != nil {
-		first.free()
+		first.Free()
 		return Object{}, err
 	}
-	return m.finish(ctx, func() error { return m.send(ctx, in, v.buffers.total, s.from(first), nil) })
+	return m.finish(ctx, func() error { return m.send(ctx, in, v.buffers.Blocks(), s.from(first), nil) })
 }
 
 // stream is an input that is read once.
@@ -46,29 +48,29 @@ type stream struct {
 	read int64
 }
 
-func (s *stream) next(ctx context.Context, number int32) (*buffered, error) {
-	b, err := s.v.buffers.read(ctx, s.r, streamBlocks(number, s.size))
+func (s *stream) next(ctx context.Context, number int32) (*line.Chunk, error) {
+	b, err := s.v.buffers.Read(ctx, s.r, streamBlocks(number, s.size))
 	if err == nil {
-		s.read += b.size
+		s.read += b.Size()
 		if s.size < 0 {
-			s.v.meter(ctx).grow(b.size)
+			s.v.meter(ctx).grow(b.Size())
 		}
 	}
 	return b, err
 }
 
 // from makes the pieces of a stream whose first part was read already.
-func (s *stream) from(b *buffered) producer[piece] {
+func (s *stream) from(b *line.Chunk) line.Producer[piece] {
 	return func(ctx context.Context, emit func(piece) error) (err error) {
 		for number := int32(1); ; number++ {
-			if b.size == 0 || number > maxParts {
-				b.free()
+			if b.Size() == 0 || number > maxParts {
+				b.Free()
 				break
 			}
-			last := !b.full()
-			p := part{number: number, size: b.size}
-			if err := emit(piece{p, b.open, b.free}); err != nil {
-				b.free()
+			last := !b.Full()
+			p := part{number: number, size: b.Size()}
+			if err := emit(piece{p, b.Open, b.Free}); err != nil {
+				b.Free()
 				return err
 			}
 			if last {

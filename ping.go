@@ -44,7 +44,7 @@ func (w *wake) answered(p *ping, o Observation) {
 	}
 	w.settleAsks(now)
 	if want := w.wanted(now); d.account == cold && o.Elapsed >= w.ep.policy.QueueWait/2 {
-		calls, _, _ := w.ep.admission.gate.counts()
+		calls, _, _ := w.ep.admission.gate.Counts()
 		w.press(want, calls) // it has waited in vain: the next one takes its place
 	}
 }

@@ -16,6 +16,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // volume is the network volume seen through its S3 gateway: the SDK's client
@@ -25,9 +26,9 @@ type volume struct {
 	client    *s3.Client
 	bucket    string
 	transport *http.Transport
-	places    *places
-	buffers   *buffers
-	hashing   *gate // checksums at once: more than processors only interleave
+	places    *line.Pool
+	buffers   *line.Buffers
+	hashing   *line.Gate // checksums at once: more than processors only interleave
 	partSize  int64
 	resume    *resumeDir // nil: uploads are not gone on with
 	once      *flights   // nil: what is there is stored again
@@ -50,9 +51,9 @@ type transferCounts struct {
 func newVolume(c *config) *volume {
 	v := &volume{
 		bucket:   c.s3.bucket,
-		places:   newPlaces(c.s3Conns),
-		buffers:  newBuffers(c.bufferMemory, bufferBlock),
-		hashing:  newGate(runtime.GOMAXPROCS(0)),
+		places:   line.NewPool(c.s3Conns),
+		buffers:  line.NewBuffers(c.bufferMemory, bufferBlock),
+		hashing:  line.NewGate(runtime.GOMAXPROCS(0)),
 		partSize: c.partSize,
 		checksum: c.checksum,
 		conns:    newConnCounter(),
@@ -131,13 +132,12 @@ func (v *volume) addPlaces(stack *middleware.Stack) error {
 func (v *volume) inPlace(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 	middleware.FinalizeOutput, middleware.Metadata, error,
 ) {
-	c := callerFrom(ctx)
-	turn, err := v.places.acquire(ctx, c)
+	place, err := v.places.Acquire(ctx, callerFrom(ctx))
 	if err != nil {
 		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 	}
-	transferFrom(ctx).turn = turn
-	release := sync.OnceFunc(func() { v.places.release(c) })
+	transferFrom(ctx).place = place
+	release := sync.OnceFunc(place.Release)
 	out, metadata, err := next.HandleFinalize(ctx, in)
 	if get, ok := out.Result.(*s3.GetObjectOutput); ok && err == nil {
 		get.Body = &placedBody{ReadCloser: get.Body, release: release}
@@ -196,12 +196,12 @@ func (v *volume) adapt(t *transfer, resp *http.Response, err error) {
 	switch {
 	case err != nil && (t.ctx.Err() != nil || t.inputError() != nil):
 	case err != nil:
-		v.places.refused(t.turn)
+		t.place.Refused()
 	case resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusTooManyRequests,
 		resp.StatusCode == http.StatusServiceUnavailable:
-		v.places.refused(t.turn)
+		t.place.Refused()
 	case resp.StatusCode < 500:
-		v.places.answered()
+		t.place.Answered()
 	}
 }
 
@@ -308,3 +308,22 @@ func (b *sentBody) moved(n int) {
 }
 
 func (b *sentBody) Close() error { return b.body.Close() }
+
+type callerKey struct{}
+
+// asCaller makes everything under the context one sharer of the pool, unless
+// it is one already.
+func asCaller(ctx context.Context) context.Context {
+	if ctx.Value(callerKey{}) != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, callerKey{}, &line.Sharer{})
+}
+
+// callerFrom is the sharer that a context belongs to; without one, a new one.
+func callerFrom(ctx context.Context) *line.Sharer {
+	if c, ok := ctx.Value(callerKey{}).(*line.Sharer); ok {
+		return c
+	}
+	return &line.Sharer{}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 const (
@@ -43,7 +44,7 @@ type transfer struct {
 	forbidden int           // 403s
 	accepted  *atomic.Int64 // when the gateway last did what it was asked, in Unix nanoseconds
 	date      string        // by the gateway's clock, of its last refusal
-	turn      turn
+	place     line.Place
 	meter     meter
 	stall     time.Duration // ends an attempt in which no byte moved for so long
 	careful   bool          // an attempt that may have worked is not repeated

@@ -145,10 +145,10 @@ func (v *volume) sum(ctx context.Context, kind Checksum, b body) (digest, error)
 		return *b.known, nil
 	}
 	if b.local {
-		if err := v.hashing.acquire(ctx); err != nil {
+		if err := v.hashing.Acquire(ctx); err != nil {
 			return digest{}, err
 		}
-		defer v.hashing.release()
+		defer v.hashing.Release()
 	}
 	d, err := kind.of(ctx, b.open)
 	if err == nil && d.size != b.size {

@@ -134,7 +134,7 @@ func (w *wake) ignorant() bool {
 func (w *wake) step(now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	calls, _, waiting := w.ep.admission.gate.counts()
+	calls, _, waiting := w.ep.admission.gate.Counts()
 	w.idle += now.Sub(w.looked) * time.Duration(max(0, w.up()-calls))
 	w.looked = now
 	if calls+waiting > 0 {
@@ -210,8 +210,8 @@ func (w *wake) fresh(now time.Time) bool {
 
 // coming is how many workers the jobs under way will ask for.
 func (w *wake) coming() int {
-	calls, _, _ := w.ep.admission.gate.counts()
-	n := min(w.leases+calls, w.ep.admission.gate.most())
+	calls, _, _ := w.ep.admission.gate.Counts()
+	n := min(w.leases+calls, w.ep.admission.gate.Limit())
 	return (n + w.perWorker() - 1) / w.perWorker()
 }
 

@@ -271,7 +271,7 @@ func (w *wake) sending(c *call) {
 func (w *wake) makeWay() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	calls, _, _ := w.ep.admission.gate.counts()
+	calls, _, _ := w.ep.admission.gate.Counts()
 	w.trim(calls)
 	w.nudge()
 }

@@ -1,4 +1,4 @@
-package runpod
+package line
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// waitInLine makes callers wait in an order that is known.
-func waitInLine(p *places, c *caller, name string, got *[]string) (leave context.CancelFunc) {
+// waitInLine makes sharers wait in an order that is known.
+func waitInLine(p *Pool, c *Sharer, name string, got *[]string) (leave context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		if _, err := p.acquire(ctx, c); err == nil {
+		if _, err := p.Acquire(ctx, c); err == nil {
 			*got = append(*got, name)
 		}
 	}()
@@ -23,10 +23,10 @@ func waitInLine(p *places, c *caller, name string, got *[]string) (leave context
 	return cancel
 }
 
-func TestPlacesGoToWhoHoldsFewest(t *testing.T) {
+func TestPoolGoToWhoHoldsFewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlaces(2)
-		large, a, b := &caller{}, &caller{}, &caller{}
+		p := NewPool(2)
+		large, a, b := &Sharer{}, &Sharer{}, &Sharer{}
 		var got []string
 		for range 4 {
 			waitInLine(p, large, "large", &got) // two of them get a place
@@ -36,22 +36,22 @@ func TestPlacesGoToWhoHoldsFewest(t *testing.T) {
 		waitInLine(p, b, "b", &got)
 		left()
 		synctest.Wait()
-		for _, c := range []*caller{large, a, large, b, large, large} {
-			p.release(c)
+		for _, c := range []*Sharer{large, a, large, b, large, large} {
+			Place{pool: p, sharer: c}.Release()
 			synctest.Wait()
 		}
 		if want := "[large large a b large large]"; fmt.Sprint(got) != want {
 			t.Errorf("got %v, want %s", got, want)
 		}
-		if held, peak, waiting := p.counts(); held != 0 || peak != 2 || waiting != 0 {
+		if held, peak, waiting := p.Counts(); held != 0 || peak != 2 || waiting != 0 {
 			t.Errorf("%d held, %d at most, %d waiting", held, peak, waiting)
 		}
 	})
 }
 
-func TestPlacesNarrowAndWiden(t *testing.T) {
-	p := newPlaces(16)
-	now, _ := p.acquire(t.Context(), &caller{})
+func TestPoolNarrowAndWiden(t *testing.T) {
+	p := NewPool(16)
+	now, _ := p.Acquire(t.Context(), &Sharer{})
 	limit := func(want int) {
 		t.Helper()
 		if p.limit != want {
@@ -59,62 +59,62 @@ func TestPlacesNarrowAndWiden(t *testing.T) {
 		}
 	}
 	for range 5 { // what was under way together counts once
-		p.refused(now)
+		now.Refused()
 	}
 	limit(8)
 	for want := 4; want > 0; want /= 2 {
-		p.refused(turn{p.era})
+		Place{pool: p, era: p.era}.Refused()
 		limit(want)
 	}
-	p.refused(turn{p.era})
+	Place{pool: p, era: p.era}.Refused()
 	limit(1)
 	for want := 2; want <= 16; want++ {
 		for range want - 1 {
-			p.answered()
+			now.Answered()
 		}
 		limit(want)
 	}
-	p.answered()
+	now.Answered()
 	limit(16)
 }
 
 // A pool that has narrowed below what is held lets nobody in until it fits.
-func TestPlacesNarrowedWhileHeld(t *testing.T) {
-	p := newPlaces(4)
-	c := &caller{}
-	var last turn
+func TestPoolNarrowedWhileHeld(t *testing.T) {
+	p := NewPool(4)
+	c := &Sharer{}
+	var last Place
 	for range 4 {
-		last, _ = p.acquire(t.Context(), c)
+		last, _ = p.Acquire(t.Context(), c)
 	}
-	p.refused(last)
+	last.Refused()
 	for range 2 {
-		p.release(c)
+		Place{pool: p, sharer: c}.Release()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if _, err := p.acquire(ctx, &caller{}); err == nil {
+	if _, err := p.Acquire(ctx, &Sharer{}); err == nil {
 		t.Error("a third was let in by a pool of two")
 	}
-	p.release(c)
-	if _, err := p.acquire(t.Context(), &caller{}); err != nil {
+	Place{pool: p, sharer: c}.Release()
+	if _, err := p.Acquire(t.Context(), &Sharer{}); err != nil {
 		t.Error(err)
 	}
 }
 
 // Taking a place and giving it back, by 1,000 callers who all wait.
-func BenchmarkPlaces(b *testing.B) {
-	p := newPlaces(10)
+func BenchmarkPool(b *testing.B) {
+	p := NewPool(10)
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
 	b.ReportAllocs()
 	for range 1000 {
 		wg.Go(func() {
-			c := &caller{}
+			c := &Sharer{}
 			for left.Add(-1) >= 0 {
-				p.acquire(b.Context(), c)
+				p.Acquire(b.Context(), c)
 				runtime.Gosched() // the others come to wait
-				p.release(c)
+				Place{pool: p, sharer: c}.Release()
 			}
 		})
 	}

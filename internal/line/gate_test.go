@@ -1,4 +1,4 @@
-package runpod
+package line
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 
 func TestGateIsFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1)
-		if err := g.acquire(t.Context()); err != nil {
+		g := NewGate(1)
+		if err := g.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		var mu sync.Mutex
@@ -20,27 +20,27 @@ func TestGateIsFirstComeFirstServed(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 5 {
 			wg.Go(func() {
-				if err := g.acquire(t.Context()); err != nil {
+				if err := g.Acquire(t.Context()); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
 				order = append(order, i)
 				mu.Unlock()
-				g.release()
+				g.Release()
 			})
 			synctest.Wait() // i waits in line before i+1 comes
 		}
-		if held, _, waiting := g.counts(); held != 1 || waiting != 5 {
+		if held, _, waiting := g.Counts(); held != 1 || waiting != 5 {
 			t.Fatalf("held %d, waiting %d", held, waiting)
 		}
-		g.release()
+		g.Release()
 		wg.Wait()
 		for i, got := range order {
 			if got != i {
 				t.Fatalf("served in the order %v", order)
 			}
 		}
-		if held, peak, waiting := g.counts(); held != 0 || peak != 1 || waiting != 0 {
+		if held, peak, waiting := g.Counts(); held != 0 || peak != 1 || waiting != 0 {
 			t.Errorf("held %d, peak %d, waiting %d at the end", held, peak, waiting)
 		}
 	})
@@ -48,21 +48,21 @@ func TestGateIsFirstComeFirstServed(t *testing.T) {
 
 func TestGateWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1)
-		g.acquire(t.Context())
+		g := NewGate(1)
+		g.Acquire(t.Context())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := g.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := g.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		if _, _, waiting := g.counts(); waiting != 0 {
+		if _, _, waiting := g.Counts(); waiting != 0 {
 			t.Errorf("%d still wait", waiting)
 		}
-		g.release()
-		if err := g.acquire(t.Context()); err != nil {
+		g.Release()
+		if err := g.Acquire(t.Context()); err != nil {
 			t.Errorf("the place was lost: %v", err)
 		}
-		if err := g.acquire(ctx); err == nil {
+		if err := g.Acquire(ctx); err == nil {
 			t.Error("an ended context got a place")
 		}
 	})
@@ -71,20 +71,20 @@ func TestGateWaitEndsWithItsContext(t *testing.T) {
 // A context that ends in the instant its place is given must not lose it.
 func TestGateLosesNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(2)
+		g := NewGate(2)
 		var wg sync.WaitGroup
 		for i := range 200 {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*time.Second)
 				defer cancel()
-				if g.acquire(ctx) == nil {
+				if g.Acquire(ctx) == nil {
 					time.Sleep(time.Second) // virtual: releases fall on the others' deadlines
-					g.release()
+					g.Release()
 				}
 			})
 		}
 		wg.Wait()
-		if held, peak, waiting := g.counts(); held != 0 || waiting != 0 || peak > 2 {
+		if held, peak, waiting := g.Counts(); held != 0 || waiting != 0 || peak > 2 {
 			t.Errorf("held %d, peak %d, waiting %d", held, peak, waiting)
 		}
 	})
