@@ -172,7 +172,10 @@ func parse(t *testing.T, s string) time.Duration {
 // The table of the package documentation is the one that the vectors walk: each
 // row has a vector, and each vector a row.
 func TestVectorsCoverTheDocumentedTable(t *testing.T) {
-	rows := documentedRows(t)
+	var rows []string
+	for _, row := range documentedTable(t) {
+		rows = append(rows, row.answer)
+	}
 	walked := map[string]bool{}
 	for _, v := range readVectors(t) {
 		walked[v.Row] = true
@@ -187,29 +190,38 @@ func TestVectorsCoverTheDocumentedTable(t *testing.T) {
 	}
 }
 
-// documentedRows reads the left column of the table in doc.go; a line that is
-// indented goes on with the one above.
-func documentedRows(t *testing.T) []string {
+// documentedRow is one row of the table in doc.go.
+type documentedRow struct{ answer, then string }
+
+// documentedTable reads the table in doc.go. A cell that is indented goes on
+// with the one above.
+func documentedTable(t *testing.T) (rows []documentedRow) {
 	t.Helper()
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rows []string
-	for line := range strings.Lines(string(doc)) {
+	_, table, found := strings.Cut(string(doc), "//\t-----")
+	if !found {
+		t.Fatal("doc.go has no table")
+	}
+	for line := range strings.Lines(table) {
 		line, ok := strings.CutPrefix(line, "//\t")
-		if !ok || strings.HasPrefix(line, "Input ->") {
-			continue
+		if !ok && rows != nil {
+			return rows
+		}
+		if !ok {
+			continue // the rest of the rule
 		}
 		const width = 43 // of the left column
-		left := line[:min(width, len(line))]
-		switch cell := strings.TrimSpace(left); {
-		case strings.HasPrefix(cell, "---"), cell == "answer":
-		case strings.HasPrefix(left, "    "):
-			rows[len(rows)-1] = strings.TrimSpace(rows[len(rows)-1] + " " + cell)
-		default:
-			rows = append(rows, cell)
+		left, right := line[:min(width, len(line))], line[min(width, len(line)):]
+		if strings.HasPrefix(left, "    ") {
+			last := &rows[len(rows)-1]
+			last.answer = strings.TrimSpace(last.answer + " " + strings.TrimSpace(left))
+			last.then += " " + strings.TrimSpace(right)
+			continue
 		}
+		rows = append(rows, documentedRow{strings.TrimSpace(left), strings.TrimSpace(right)})
 	}
 	return rows
 }
