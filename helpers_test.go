@@ -3,6 +3,7 @@ package runpod
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -148,4 +149,12 @@ func remains(t *testing.T, srv *runpodtest.Server, folder string) []string {
 		return nil
 	})
 	return names
+}
+
+// fieldOf is the Field of an *Error; "" for other errors.
+func fieldOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Field
+	}
+	return ""
 }

@@ -107,30 +107,6 @@ func TestVolumeGivesGatewayRegionAndBucket(t *testing.T) {
 	}
 }
 
-// A client without S3 settings still calls and one without an endpoint still
-// uploads, so only the method that lacks something complains.
-func TestMethodsSayWhatToSet(t *testing.T) {
-	clearEnvironment(t)
-	c, err := New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	ctx := t.Context()
-	_, upload := c.Upload(ctx, "k", Bytes("k", nil))
-	_, call := c.Call(ctx, "GET", "/", nil, nil)
-	req, _ := http.NewRequest("GET", "/", nil)
-	_, do := c.Do(req)
-	_, run := c.Run(ctx, Job{Path: "/"})
-	for err, want := range map[error]string{
-		upload: "RUNPOD_S3_ENDPOINT_URL", c.Delete(ctx, "k"): "WithVolume", call: "RUNPOD_ENDPOINT_ID", do: "WithEndpoint", run: "RUNPOD_ENDPOINT_ID",
-	} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want it to name %s", err, want)
-		}
-	}
-}
-
 func TestTransportIsClonedNotChanged(t *testing.T) {
 	clearEnvironment(t)
 	own := &http.Transport{MaxConnsPerHost: 3, ForceAttemptHTTP2: true}

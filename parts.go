@@ -6,18 +6,13 @@ const (
 	// maxObject is the most an object may have (Runpod docs: 4 TB).
 	maxObject = 4_000_000_000_000
 	// maxParts is how many parts S3 allows an object.
-	maxParts = 10_000
-	// defaultPartSize: 50 to 64 MB is what people converge on; parts may have
-	// 500 MB (Runpod docs), but above 128 MB some were refused (reported by
-	// users).
-	defaultPartSize = 64 << 20
-	minPartSize     = 5 << 20     // what S3 asks for; Runpod's gateway asks for none
-	maxPartSize     = 499_974_144 // 500 MB (Runpod docs), in whole pages of 64 KiB
+	maxParts    = 10_000
+	minPartSize = 5 << 20     // what S3 asks for; Runpod's gateway asks for none
+	maxPartSize = 499_974_144 // 500 MB (Runpod docs), in whole pages of 64 KiB
 
 	// bufferBlock is the size of the first parts of a stream, and what buffers
 	// are made of.
-	bufferBlock         = 8 << 20
-	defaultBufferMemory = 64 << 20
+	bufferBlock = 8 << 20
 )
 
 // part is one part of an object.

@@ -54,19 +54,6 @@ const (
 // up reports whether such a worker takes requests.
 func (s WorkerStatus) up() bool { return s == WorkerRunning || s == WorkerIdle }
 
-// WithControl gives the Client the endpoint's control plane, see package
-// control. [Client.HoldWorkers] needs it; a wake and [Client.Ready] know more
-// with it. Default: none. Nothing is changed by it unless HoldWorkers is called.
-func WithControl(p ControlPlane) Option {
-	return func(c *config) error {
-		if p == nil {
-			return refuse("new client", "WithControl", "it is nil")
-		}
-		c.control = p
-		return nil
-	}
-}
-
 // Readiness is what is known of an endpoint.
 type Readiness struct {
 	// Listed says that the control plane was asked. Without WithControl it is

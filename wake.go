@@ -53,11 +53,9 @@ type sighting struct {
 	ready bool // it answers; otherwise it is there, and loading
 }
 
-const defaultWarmPath = "/ping"
-
 func newWake(ep *endpoint, c *config) *wake {
 	w := &wake{
-		ep: ep, config: c.warm, control: c.control, path: cmp.Or(c.warm.path, defaultWarmPath),
+		ep: ep, config: c.warm, control: c.control, path: c.warm.path,
 		nudged: make(chan struct{}, 1), workers: map[string]sighting{}, pings: map[*ping]struct{}{},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())

@@ -63,68 +63,6 @@ func (c *Client) Warm(ctx context.Context, n int) (int, error) {
 // maxWarm bounds what a slip of the finger can cost.
 const maxWarm = 1000
 
-// warmConfig is what the options say of waking.
-type warmConfig struct {
-	onRun bool // Run and RunAll begin a wake
-	n     int  // how many workers that wakes; 0: by what is coming
-	path  string
-	keep  time.Duration
-}
-
-// WithWarmup has Run and RunAll wake n workers as the first upload begins, so
-// that they start while the inputs are still on their way. The wake ends when
-// the last upload has become a call, and at the latest when for
-// [RetryPolicy.WarmFor] none has; see [Client.Warm] for how it works. With
-// [WithControl], n may be 0: then the jobs under way decide, by the endpoint's
-// scaler value and never above its maximum. Default: off.
-func WithWarmup(n int) Option {
-	return func(c *config) error {
-		if n < 0 || n > maxWarm {
-			return refuse("new client", "WithWarmup", "%d: want 0 to %d workers", n, maxWarm)
-		}
-		c.warm.onRun, c.warm.n = true, n
-		return nil
-	}
-}
-
-// WithWarmPath sets the path of a wake's requests, such as /healthz. It must be
-// one that a worker answers at once. Default /ping, which the balancer polls too
-// (Runpod docs).
-func WithWarmPath(path string) Option {
-	return func(c *config) error {
-		if _, err := parsePath(path); err != nil || path == "" {
-			return refuse("new client", "WithWarmPath", "%q is not a path on the endpoint", path)
-		}
-		c.warm.path = path
-		return nil
-	}
-}
-
-// maxKeepWarm bounds WithKeepWarm: three workers kept for an hour cost as much
-// as some 300 requests of 30 s.
-const maxKeepWarm = time.Hour
-
-// WithKeepWarm keeps the workers that answered calls for d after the last call,
-// so that two bursts less than d apart meet no scale-down between them. What it
-// costs is in Stats.WarmWorkerSeconds. At most an hour. Default 0: off.
-func WithKeepWarm(d time.Duration) Option {
-	return func(c *config) error {
-		if d < 0 || d > maxKeepWarm {
-			return refuse("new client", "WithKeepWarm", "%s: want 0 to %s", d, maxKeepWarm)
-		}
-		c.warm.keep = d
-		return nil
-	}
-}
-
-// check holds the options about waking against each other.
-func (w warmConfig) check(control ControlPlane) error {
-	if w.onRun && w.n == 0 && control == nil {
-		return refuse("new client", "WithWarmup", "0 leaves the number to the library, which needs WithControl to know the endpoint's scaler value and maximum")
-	}
-	return nil
-}
-
 // ask is one caller of Warm.
 type ask struct {
 	n       int
