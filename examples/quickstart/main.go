@@ -1,5 +1,4 @@
-// Quickstart has a person try on a garment. The key, the endpoint and the
-// volume come from the environment.
+// Quickstart uploads two photographs, has a worker make a picture of them, and downloads it.
 package main
 
 import (
@@ -11,7 +10,7 @@ import (
 )
 
 func main() {
-	client, err := runpod.New()
+	client, err := runpod.New() // settings from the RUNPOD_ variables
 	if err != nil {
 		log.Fatal(err)
 	}
