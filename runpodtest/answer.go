@@ -37,24 +37,14 @@ type answer struct {
 // errTaken is what a program's write meets when the balancer has answered.
 var errTaken = errors.New("the request has ended without this worker")
 
-func newAnswer(c *call, cfg *Config, w *worker) *answer {
-	a := &answer{w: c.w, conn: c.conn, limit: cfg.BodyLimit, life: w.Context, header: http.Header{}}
+func newAnswer(w http.ResponseWriter, conn *servedConn, cfg *Config, by *worker) *answer {
+	a := &answer{w: w, conn: conn, limit: cfg.BodyLimit, life: by.Context, header: http.Header{}}
 	if !cfg.OmitWorkerID {
-		a.id = w.ID
-	}
-	if c.act.at == afterWork {
-		a.w = discard{http.Header{}}
+		a.id = by.ID
 	}
 	a.cond = sync.NewCond(&a.mu)
 	return a
 }
-
-// discard is a ResponseWriter for work whose result nobody will see.
-type discard struct{ header http.Header }
-
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}
 
 func (a *answer) Header() http.Header { return a.header }
 

@@ -3,14 +3,13 @@ package runpodtest
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 )
 
-// NoWorkers as Config.MaxWorkers makes an endpoint that never starts a worker:
-// what the service's idle policy leaves after 7 unused days. (Zero means the
-// default there, so it cannot say this.)
+// NoWorkers is the Config.MaxWorkers of an endpoint that never starts a worker,
+// which is what the service's idle policy leaves after 7 unused days. (Zero
+// means the default.)
 const NoWorkers = -1
 
 // Config says which endpoint and volume to imitate. The zero Config is a usable
@@ -45,9 +44,12 @@ type Config struct {
 	// means none. Server.SetWorkers changes both while the server runs.
 	MinWorkers, MaxWorkers int
 
-	// ScalerType and ScalerValue are the scaling rule. Defaults: REQUEST_COUNT,
-	// which load-balancing endpoints use, and 4.
-	ScalerType  ScalerType
+	// ScalerType is the scaling rule. Default RequestCount, which load-balancing
+	// endpoints use.
+	ScalerType ScalerType
+
+	// ScalerValue is the rule's number: requests for each worker, or seconds with
+	// QueueDelay. Default 4.
 	ScalerValue int
 
 	// IdleTimeout is how long a worker stays after its last request. Default 5 s.
@@ -170,21 +172,13 @@ type Config struct {
 	S3 S3Habits
 }
 
-// Worker is what a worker's program knows of itself.
-type Worker struct {
-	ID        string
-	Number    int             // 1 is the first worker of this server
-	VolumeDir string          // the folder that would be /runpod-volume
-	Context   context.Context // ends with the worker
-}
-
 // Refusal is a shape of the 400 that a request no worker took gets.
 type Refusal uint8
 
 const (
-	// RefusalError is {"error":"no workers available"} (Runpod docs).
+	// RefusalError answers {"error":"no workers available"} (Runpod docs).
 	RefusalError Refusal = iota
-	// RefusalProblem is {"status":400,"title":"Bad Request","detail":"timed out
+	// RefusalProblem answers {"status":400,"title":"Bad Request","detail":"timed out
 	// waiting for worker"} (reported by users).
 	RefusalProblem
 )
@@ -278,10 +272,6 @@ func (c Config) checkParts() error {
 		}
 	}
 	return c.S3.check()
-}
-
-func fieldError(field, format string, args ...any) error {
-	return fmt.Errorf("runpodtest: Config."+field+": "+format, args...)
 }
 
 // real is how long one of the service's durations takes on this server.

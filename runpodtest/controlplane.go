@@ -8,7 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,41 +26,25 @@ type controlPlane struct {
 	balancer    *balancer
 	ledger      *ledger
 	faults      *faultList
-	gate        *gate
+	quotas      *quotas
 	mux         *http.ServeMux
-
-	mu     sync.Mutex
-	quotas [2]quota
-	served int
+	served      atomic.Int64
 }
 
-// hourly is how many minutes' worth of requests an hour allows. The docs show
-// that there is a quota by the hour, not which: inferred.
-const hourly = 20
-
-func newControlPlane(s *Server) *controlPlane {
-	p := &controlPlane{
-		cfg: s.cfg, apiKey: s.APIKey, id: s.EndpointID,
-		balancer: s.balancer, ledger: s.ledger, faults: s.faults, mux: http.NewServeMux(),
-		quotas: [2]quota{
-			{name: "minute", limit: s.cfg.ControlPerMinute, window: time.Minute},
-			{name: "hour", limit: hourly * s.cfg.ControlPerMinute, window: time.Hour},
-		},
-	}
+// route registers the calls.
+func (p *controlPlane) route() {
+	p.mux = http.NewServeMux()
 	p.mux.HandleFunc("GET /v2/serverless/{id}", p.get)
 	p.mux.HandleFunc("PATCH /v2/serverless/{id}", p.patch)
 	p.mux.HandleFunc("GET /v2/serverless/{id}/workers", p.workers)
 	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, "no such route: "+r.Method+" "+r.URL.Path)
 	})
-	return p
 }
 
 // ServeHTTP takes a request past the faults, the key and the quotas.
 func (p *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.served++
-	p.mu.Unlock()
+	p.served.Add(1)
 	conn := connOf(r.Context())
 	act := p.faults.forRequest(OnControl, r, r.URL.Path)
 	w = act.shape(w, r.Context(), conn, p.cfg.Speed)
@@ -89,18 +73,11 @@ func (p *controlPlane) answer(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusUnauthorized, "no token provided")
 	case token != p.apiKey:
 		writeProblem(w, http.StatusUnauthorized, "invalid api key")
-	case !p.admit(w):
+	case !p.quotas.admit(w.Header()):
 		writeProblem(w, http.StatusTooManyRequests, "rate limit exceeded")
 	default:
 		p.mux.ServeHTTP(w, r)
 	}
-}
-
-// count is how many requests there were.
-func (p *controlPlane) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.served
 }
 
 // found reports whether the request names this endpoint, and answers if not.
@@ -110,43 +87,6 @@ func (p *controlPlane) found(w http.ResponseWriter, r *http.Request) bool {
 	}
 	writeProblem(w, http.StatusNotFound, "serverless endpoint not found")
 	return false
-}
-
-// quota is so many requests in a window, which begins with its first one.
-type quota struct {
-	name   string
-	limit  int
-	window time.Duration
-	used   int
-	until  time.Time
-}
-
-// admit counts a request against the quotas and writes their headers. Times in
-// them are whole seconds of the client's time.
-func (p *controlPlane) admit(w http.ResponseWriter) (ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now, wait := time.Now(), 0
-	var state, policy []string
-	for i := range p.quotas {
-		q := &p.quotas[i]
-		if !now.Before(q.until) {
-			q.used, q.until = 0, now.Add(p.cfg.real(q.window))
-		}
-		q.used++
-		left := int((q.until.Sub(now) + time.Second - 1) / time.Second)
-		if q.used > q.limit {
-			wait = max(wait, left)
-		}
-		state = append(state, fmt.Sprintf("%q;r=%d;t=%d", q.name, max(0, q.limit-q.used), left))
-		policy = append(policy, fmt.Sprintf("%q;q=%d;w=%d", q.name, q.limit, int(q.window.Seconds())))
-	}
-	w.Header().Set("RateLimit", strings.Join(state, ", "))
-	w.Header().Set("RateLimit-Policy", strings.Join(policy, ", "))
-	if wait > 0 {
-		w.Header().Set("Retry-After", fmt.Sprint(wait))
-	}
-	return wait == 0
 }
 
 // endpointJSON is an endpoint as the control plane shows it.
@@ -186,16 +126,15 @@ func (p *controlPlane) describe() (e endpointJSON) {
 		e.Type = "QUEUE"
 	}
 	e.Request.Base, e.Request.Health = p.endpointURL, p.endpointURL+"/health"
-	b := p.balancer
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e.Workers = boundsJSON{b.min, b.max, int(b.idleTimeout / time.Second)}
-	e.Scaling = scalingJSON{Type: b.scalerType.String()}
-	if b.scalerType == RequestCount {
-		e.Scaling.RequestCount = b.scalerValue
-	} else {
-		e.Scaling.QueueDelay = b.scalerValue
-	}
+	p.balancer.view(func(set settings, _ *crew) {
+		e.Workers = boundsJSON{set.min, set.max, int(set.idleTimeout / time.Second)}
+		e.Scaling = scalingJSON{Type: set.scalerType.String()}
+		if set.scalerType == RequestCount {
+			e.Scaling.RequestCount = set.scalerValue
+		} else {
+			e.Scaling.QueueDelay = set.scalerValue
+		}
+	})
 	return e
 }
 
@@ -242,35 +181,36 @@ type badPatch struct{ detail string }
 
 func (e *badPatch) Error() string { return e.detail }
 
-// apply changes the balancer's settings, all or none. Its caller holds the lock.
-func (c patchJSON) apply(b *balancer) error {
-	minWorkers, maxWorkers, idle, value := b.min, b.max, int(b.idleTimeout/time.Second), b.scalerValue
-	take := func(to *int, from *int) {
-		if from != nil {
-			*to = *from
+// apply changes the settings, or says why not.
+func (c patchJSON) apply(set *settings) error {
+	idle := int(set.idleTimeout / time.Second)
+	if c.Workers != nil {
+		take(&set.min, c.Workers.Min)
+		take(&set.max, c.Workers.Max)
+		take(&idle, c.Workers.IdleTimeout)
+		if c.Workers.IdleTimeout != nil {
+			set.idleTimeout = time.Duration(idle) * time.Second
 		}
 	}
-	if c.Workers != nil {
-		take(&minWorkers, c.Workers.Min)
-		take(&maxWorkers, c.Workers.Max)
-		take(&idle, c.Workers.IdleTimeout)
-	}
 	if c.Scaling != nil {
-		take(&value, c.Scaling.RequestCount)
+		take(&set.scalerValue, c.Scaling.RequestCount)
 	}
 	switch {
-	case minWorkers < 0 || maxWorkers < minWorkers:
-		return &badPatch{fmt.Sprintf("workers.min %d, workers.max %d: want 0 <= min <= max", minWorkers, maxWorkers)}
+	case set.min < 0 || set.max < set.min:
+		return &badPatch{fmt.Sprintf("workers.min %d, workers.max %d: want 0 <= min <= max", set.min, set.max)}
 	case idle < 1 || idle > 3600:
 		return &badPatch{fmt.Sprintf("workers.idleTimeout %d: want 1 to 3600", idle)}
-	case value < 1:
-		return &badPatch{fmt.Sprintf("scaling.requestCount %d: want 1 or more", value)}
-	}
-	b.min, b.max, b.scalerValue = minWorkers, maxWorkers, value
-	if c.Workers != nil && c.Workers.IdleTimeout != nil {
-		b.idleTimeout = time.Duration(idle) * time.Second
+	case set.scalerValue < 1:
+		return &badPatch{fmt.Sprintf("scaling.requestCount %d: want 1 or more", set.scalerValue)}
 	}
 	return nil
+}
+
+// take sets what a PATCH names.
+func take(to, from *int) {
+	if from != nil {
+		*to = *from
+	}
 }
 
 // unprocessable answers 422 as a problem with a list of what is wrong.
@@ -307,12 +247,11 @@ func (p *controlPlane) workers(w http.ResponseWriter, r *http.Request) {
 	list := workersJSON{EndpointVersion: 1, Workers: []workerJSON{}, Summary: map[string]int{
 		"running": 0, "idle": 0, "initializing": 0, "throttled": 0, "unhealthy": 0,
 	}}
-	b := p.balancer
-	b.mu.Lock()
-	for _, one := range b.workers {
-		list.Workers = append(list.Workers, p.show(one))
-	}
-	b.mu.Unlock()
+	p.balancer.view(func(_ settings, c *crew) {
+		for _, one := range c.workers {
+			list.Workers = append(list.Workers, p.show(one))
+		}
+	})
 	for _, one := range list.Workers {
 		list.Summary[strings.ToLower(one.Status)]++
 	}
@@ -330,18 +269,4 @@ func (p *controlPlane) show(w *worker) workerJSON {
 		out.StartedAt, out.Uptime = &at, int(p.cfg.service(time.Since(at)).Seconds())
 	}
 	return out
-}
-
-func (w *worker) status() string {
-	switch {
-	case w.phase == throttled:
-		return "THROTTLED"
-	case w.phase == starting:
-		return "INITIALIZING"
-	case w.unhealthy || w.unwell:
-		return "UNHEALTHY"
-	case w.phase == busy:
-		return "RUNNING"
-	}
-	return "IDLE"
 }

@@ -27,19 +27,19 @@ const (
 	recorded
 )
 
-// Fixed is always d.
+// Fixed returns a Dist that is always d.
 func Fixed(d time.Duration) Dist { return Dist{shape: fixed, lo: d} }
 
-// Range is uniform between lo and hi.
+// Range returns a Dist that is uniform between lo and hi.
 func Range(lo, hi time.Duration) Dist { return Dist{shape: uniform, lo: lo, hi: hi} }
 
-// LogNormal has the given median and 90th percentile: most values near the
-// median, a few far above it, as start-up times are.
+// LogNormal returns a Dist of that median and 90th percentile: most values are
+// near the median, a few far above it, as start-up times are.
 func LogNormal(median, p90 time.Duration) Dist {
 	return Dist{shape: logNormal, lo: median, hi: p90}
 }
 
-// Recorded replays measured values: worker or request number n gets the n-th,
+// Recorded returns a Dist that replays measured values: worker or request number n gets the n-th,
 // and after the last one the first follows again.
 func Recorded(ds ...time.Duration) Dist {
 	return Dist{shape: recorded, values: append([]time.Duration(nil), ds...)}
@@ -71,6 +71,7 @@ func ParseDist(s string) (Dist, error) {
 // isZero reports whether the field was left to its default.
 func (d Dist) isZero() bool { return d.shape == unset }
 
+// String returns the distribution as a person would write it.
 func (d Dist) String() string {
 	switch d.shape {
 	case fixed:

@@ -35,7 +35,6 @@ type folder struct {
 
 	mu      sync.Mutex
 	objects map[string]object
-	uploads map[gofakes3.UploadID]*upload
 	names   int // for unique names
 }
 
@@ -52,7 +51,7 @@ func openFolder(dir, bucket string, seed uint64) (*folder, error) {
 		return nil, err
 	}
 	return &folder{root: root, bucket: bucket, seed: seed, made: time.Now(),
-		objects: map[string]object{}, uploads: map[gofakes3.UploadID]*upload{}}, nil
+		objects: map[string]object{}}, nil
 }
 
 // close removes what unfinished uploads left.
@@ -133,6 +132,16 @@ func (f *folder) describe(key string, info os.FileInfo) (etag string, meta map[s
 	}
 	meta["Last-Modified"] = info.ModTime().UTC().Format(http.TimeFormat)
 	return etag, meta
+}
+
+// isCurrent reports whether a key's ETag or date is still what If-Range says.
+func (f *folder) isCurrent(key, tag string) bool {
+	info, err := f.stat(key)
+	if err != nil {
+		return false
+	}
+	etag, meta := f.describe(key, info)
+	return tag == `"`+etag+`"` || tag == meta["Last-Modified"]
 }
 
 // etagMark begins the Hash of every object handed to gofakes3, which prints it

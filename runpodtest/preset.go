@@ -11,6 +11,7 @@ type Preset struct {
 	set  *Config
 }
 
+// String returns the preset's name.
 func (p Preset) String() string { return p.name }
 
 // applyTo fills in what the preset sets, and refuses a Config that sets the same.
@@ -41,7 +42,7 @@ func (p Preset) applyTo(c Config) (Config, error) {
 	return c, nil
 }
 
-// StressRun1 is the endpoint of the first stress test: 30 jobs whose uploads
+// StressRun1 returns the endpoint of the first stress test: 30 jobs whose uploads
 // were squeezed through a slow pool of 10 connections.
 //
 //	                 measured                      this preset, an arrival every 24 s
@@ -59,7 +60,7 @@ func StressRun1() Preset {
 	}}
 }
 
-// StressRun2 is the endpoint of the second stress test: 30 jobs, at most 15 at
+// StressRun2 returns the endpoint of the second stress test: 30 jobs, at most 15 at
 // once, no retry.
 //
 //	                 measured      this preset (medians of 200 seeds)
@@ -79,7 +80,7 @@ func StressRun2() Preset {
 	}}
 }
 
-// StressRun3 is the endpoint of the third stress test: the same jobs on another
+// StressRun3 returns the endpoint of the third stress test: the same jobs on another
 // day.
 //
 //	                 measured      this preset (medians of 200 seeds)

@@ -19,6 +19,11 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
+// writeOK answers 200 with a JSON value.
+func writeOK(w http.ResponseWriter, v any) {
+	writeJSON(w, http.StatusOK, "application/json", v)
+}
+
 // problem is the answer shape of the service's edge.
 type problem struct {
 	Status int    `json:"status"`
@@ -41,21 +46,6 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	io.WriteString(w, text)
 }
 
-// perform sends what the action answers, or resets the connection.
-func (a Action) perform(w http.ResponseWriter, conn *servedConn) {
-	if a.status < http.StatusOK {
-		abort(conn)
-	}
-	for i := 0; i+1 < len(a.header); i += 2 {
-		w.Header().Set(a.header[i], a.header[i+1])
-	}
-	if w.Header().Get("Content-Type") == "" {
-		w.Header().Set("Content-Type", contentType(a.body))
-	}
-	w.WriteHeader(a.status)
-	io.WriteString(w, a.body)
-}
-
 func contentType(body string) string {
 	switch {
 	case json.Valid([]byte(body)):
@@ -64,6 +54,21 @@ func contentType(body string) string {
 		return "application/xml"
 	}
 	return "text/plain; charset=utf-8"
+}
+
+// decode reads a request's JSON body of at most limit bytes, and answers if it
+// cannot.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
+	err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, limit)).Decode(v)
+	if err == nil {
+		return true
+	}
+	if _, ok := err.(*http.MaxBytesError); ok {
+		writeError(w, http.StatusRequestEntityTooLarge, "payload too large")
+	} else {
+		writeError(w, http.StatusBadRequest, "malformed JSON")
+	}
+	return false
 }
 
 // abort resets the connection and ends the handler it is called from.
@@ -89,68 +94,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// shapedReply lets only some bytes of an answer's body pass, or lets them pass
-// slowly. It belongs to one handler at a time.
-type shapedReply struct {
-	http.ResponseWriter
-	ctx   context.Context // ends when the client has left
-	conn  *servedConn
-	act   Action
-	speed float64
-	left  int64
-}
+// discard is a ResponseWriter for work whose result nobody will see.
+type discard struct{ header http.Header }
 
-// shape wraps w if the action is about the answer's body.
-func (a Action) shape(w http.ResponseWriter, ctx context.Context, conn *servedConn, speed float64) http.ResponseWriter {
-	if a.at != whileReply {
-		return w
-	}
-	return &shapedReply{ResponseWriter: w, ctx: ctx, conn: conn, act: a, speed: speed, left: a.bytes}
-}
-
-// Unwrap lets http.ResponseController find Flush and Hijack.
-func (s *shapedReply) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
-func (s *shapedReply) Write(p []byte) (int, error) {
-	pass := min(int64(len(p)), s.left)
-	s.left -= pass
-	n, err := s.send(p[:pass])
-	if err != nil || n == len(p) {
-		return n, err
-	}
-	http.NewResponseController(s.ResponseWriter).Flush()
-	switch s.act.end {
-	case endStalled:
-		<-s.ctx.Done()
-	case endTruncated:
-		s.conn.Close()
-		panic(http.ErrAbortHandler)
-	}
-	abort(s.conn)
-	return n, nil
-}
-
-// send writes p, in slices of a quarter of a second if there is a rate.
-func (s *shapedReply) send(p []byte) (n int, err error) {
-	if s.act.rate == 0 {
-		return s.ResponseWriter.Write(p)
-	}
-	slice := int(max(s.act.rate/4, 1))
-	for n < len(p) && err == nil {
-		part := p[n:min(n+slice, len(p))]
-		pause := time.Duration(float64(len(part)) / float64(s.act.rate) / s.speed * float64(time.Second))
-		if !sleep(s.ctx, pause) {
-			return n, s.ctx.Err()
-		}
-		var m int
-		m, err = s.ResponseWriter.Write(part)
-		n += m
-		http.NewResponseController(s.ResponseWriter).Flush()
-	}
-	return n, err
-}
-
-// ReadFrom hides the inner writer's own, which would get round Write.
-func (s *shapedReply) ReadFrom(r io.Reader) (int64, error) {
-	return io.Copy(struct{ io.Writer }{s}, r)
-}
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}

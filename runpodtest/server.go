@@ -14,15 +14,16 @@ import (
 	"time"
 )
 
-// Server is an endpoint, its network volume and its control plane, in this process. Its fields are
-// set by NewServer and its methods are safe for concurrent use.
+// Server is an endpoint, its network volume, its control plane and its job API,
+// in this process. NewServer sets its fields; its methods are safe for concurrent
+// use.
 type Server struct {
 	EndpointURL string // base URL of the endpoint; the path and method are free
 	S3URL       string // base URL of the volume's S3 API, path style
 	ControlURL  string // base URL of the control plane, REST v2
 	JobsURL     string // base URL of the job API, the endpoint's id included
 	EndpointID  string // the endpoint's name there
-	Region      string
+	Region      string // of the S3 API: the data center's id
 	Bucket      string // the network volume's id
 
 	// Keys that this server accepts, made from the seed.
@@ -40,8 +41,7 @@ type Server struct {
 	ledger   *ledger
 	faults   *faultList
 	balancer *balancer
-	endpoint *endpoint
-	volume   *volume
+	network  *network
 	control  *controlPlane
 	jobs     *jobAPI
 	folder   *folder
@@ -52,14 +52,6 @@ type Server struct {
 	closing  sync.Once
 	closed   error
 }
-
-const (
-	endpointID   = "twin"
-	endpointHost = endpointID + ".api.runpod.test"
-	controlHost  = "api.runpod.test"
-	s3Host       = "s3api-eu-ro-1.runpod.test"
-	region       = "EU-RO-1"
-)
 
 // NewServer starts a server. It refuses a Config that makes no sense, naming the
 // field. The caller closes it.
@@ -114,80 +106,35 @@ func (s *Server) listen() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.balancer = newBalancer(ctx, s.cfg, s.ledger, s.VolumeDir)
-	s.endpoint = &endpoint{cfg: s.cfg, apiKey: s.APIKey, balancer: s.balancer, ledger: s.ledger, faults: s.faults}
-	s.volume = newVolume(s.cfg, s.folder, s.ledger, s.faults, map[string]string{s.AccessKeyID: s.SecretAccessKey})
-	s.control = newControlPlane(s)
-	s.endpoint.gate = newGate(newMemListener(endpointHost), nil)
-	s.control.gate = newGate(newMemListener(controlHost), nil)
-	s.volume.gate = newGate(newMemListener(s3Host), nil)
-	s.EndpointURL, s.S3URL, s.ControlURL = "http://"+endpointHost, "http://"+s3Host, "http://"+controlHost
-	s.DialContext = s.dialMemory
+	s.network = newNetwork(s.faults)
 	if s.cfg.Loopback {
-		if err := s.listenLoopback(); err != nil {
+		if err := s.network.loopback(); err != nil {
 			return err
 		}
 	}
-	s.jobs = newJobAPI(s)
+	s.DialContext = s.network.dial
+	s.EndpointURL, s.S3URL = s.network.urls[OnEndpoint], s.network.urls[OnS3]
+	s.ControlURL = s.network.urls[OnControl] + "/v2"
+	endpoint := &endpoint{cfg: s.cfg, apiKey: s.APIKey, balancer: s.balancer, ledger: s.ledger, faults: s.faults}
+	s.jobs = &jobAPI{
+		cfg: s.cfg, apiKey: s.APIKey, endpointID: s.EndpointID, balancer: s.balancer, faults: s.faults,
+		queue: newJobQueue(s.cfg, s.balancer, s.ledger), limits: newJobLimits(s.cfg),
+	}
+	s.jobs.route()
 	s.JobsURL = s.EndpointURL + strings.TrimSuffix(s.jobs.prefix(), "/")
-	s.serve(ctx, s.endpoint.gate, s.jobs.before(s.endpoint))
-	s.serve(ctx, s.volume.gate, s.volume)
-	s.control.endpointURL = s.EndpointURL
-	s.ControlURL += "/v2"
-	s.serve(ctx, s.control.gate, s.control)
+	s.control = &controlPlane{
+		cfg: s.cfg, apiKey: s.APIKey, id: s.EndpointID, endpointURL: s.EndpointURL,
+		balancer: s.balancer, ledger: s.ledger, faults: s.faults, quotas: newQuotas(s.cfg),
+	}
+	s.control.route()
+	s.serve(ctx, OnEndpoint, s.jobs.before(endpoint))
+	s.serve(ctx, OnS3, newVolume(s.cfg, s.folder, s.ledger, s.faults, map[string]string{s.AccessKeyID: s.SecretAccessKey}))
+	s.serve(ctx, OnControl, s.control)
 	return nil
-}
-
-// listenLoopback puts the services on free ports of 127.0.0.1.
-func (s *Server) listenLoopback() error {
-	s.DialContext = (&net.Dialer{}).DialContext
-	for _, svc := range []struct {
-		on   Service
-		gate **gate
-		url  *string
-	}{{OnEndpoint, &s.endpoint.gate, &s.EndpointURL}, {OnS3, &s.volume.gate, &s.S3URL}, {OnControl, &s.control.gate, &s.ControlURL}} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return fieldError("Loopback", "%v", err)
-		}
-		*svc.gate = newGate(l, func() bool { return s.faults.forConnection(svc.on).at == atConnect })
-		*svc.url = "http://" + l.Addr().String()
-	}
-	return nil
-}
-
-// dialMemory is DialContext for a server in memory.
-func (s *Server) dialMemory(ctx context.Context, network, addr string) (net.Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	on, g := OnEndpoint, s.endpoint.gate
-	switch strings.ToLower(host) {
-	case endpointHost:
-	case s3Host:
-		on, g = OnS3, s.volume.gate
-	case controlHost:
-		on, g = OnControl, s.control.gate
-	default:
-		return nil, &net.DNSError{Err: "this in-memory network has only " + endpointHost + ", " + s3Host + " and " + controlHost, Name: host, IsNotFound: true}
-	}
-	l := g.Listener.(*memListener)
-	act := s.faults.forConnection(on)
-	if act.at == atConnect && act.status != 0 {
-		return nil, refusedError(l.addr)
-	}
-	c, err := l.dial()
-	if err == nil && act.at == atConnect {
-		c.(*memConn).reset()
-	}
-	return c, err
 }
 
 // serve answers a listener's connections until Close.
-func (s *Server) serve(ctx context.Context, g *gate, h http.Handler) {
+func (s *Server) serve(ctx context.Context, on Service, h http.Handler) {
 	srv := &http.Server{
 		Handler:     h,
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -199,7 +146,7 @@ func (s *Server) serve(ctx context.Context, g *gate, h http.Handler) {
 	s.tasks.Add(1)
 	go func() {
 		defer s.tasks.Done()
-		srv.Serve(g)
+		srv.Serve(s.network.gates[on])
 	}()
 }
 
@@ -227,12 +174,7 @@ func (s *Server) shutDown() error {
 		for _, srv := range s.servers {
 			srv.Close()
 		}
-		s.endpoint.gate.closeAll()
-		s.volume.gate.closeAll()
-		s.control.gate.closeAll()
-		s.endpoint.gate.Close()
-		s.volume.gate.Close()
-		s.control.gate.Close()
+		s.network.close()
 		s.tasks.Wait()
 		s.balancer.close()
 	}

@@ -1,9 +1,7 @@
 package runpodtest
 
 import (
-	"fmt"
 	"net/http"
-	"net/url"
 )
 
 // S3Habits are what users have met on the volume's gateway. All are off by
@@ -33,8 +31,10 @@ type S3Habits struct {
 	UTCDates bool
 
 	// VolumeSize is the disk's size in bytes: an upload that does not fit gets
-	// 507, or 403 QuotaExceeded with QuotaError. Zero means no limit.
+	// 507. Zero means no limit.
 	VolumeSize int64
+
+	// QuotaError makes that 403 QuotaExceeded instead.
 	QuotaError bool
 
 	// BytesPerSecond slows every download down to that. Zero means no limit.
@@ -85,33 +85,4 @@ func (h S3Habits) transient(seed uint64, n, many int) *s3Refusal {
 		return &s3Refusal{status: transientErrors[n%len(transientErrors)]}
 	}
 	return nil
-}
-
-// overfull is the refusal of what is too large, does not fit, or was completed
-// before, or nil.
-func (v *volume) overfull(c *s3Call, q url.Values) *s3Refusal {
-	h := &v.cfg.S3
-	limit := h.PartLimit
-	if limit == 0 {
-		limit = documentedPartLimit
-	}
-	put := c.r.Method == http.MethodPut
-	switch {
-	case put && c.r.ContentLength > limit:
-		return &s3Refusal{http.StatusRequestEntityTooLarge, "EntityTooLarge", fmt.Sprintf("the body is over %d bytes", limit)}
-	case put && h.VolumeSize > 0 && v.folder.used()+max(c.r.ContentLength, 0) > h.VolumeSize:
-		if h.QuotaError {
-			return &s3Refusal{http.StatusForbidden, "QuotaExceeded", "the volume's quota is exceeded"}
-		}
-		return &s3Refusal{http.StatusInsufficientStorage, "InsufficientStorage", "no space left on device"}
-	case h.ForgetsUploads && v.isComplete(c.r) && v.wasCompleted(q.Get("uploadId")):
-		return &s3Refusal{http.StatusNotFound, "NoSuchUpload", "The specified upload does not exist."}
-	}
-	return nil
-}
-
-func (v *volume) wasCompleted(id string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.completed[id]
 }

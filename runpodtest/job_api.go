@@ -1,12 +1,10 @@
 package runpodtest
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -15,7 +13,7 @@ import (
 type jobAPI struct {
 	cfg        *Config
 	apiKey     string
-	queue      *queue
+	queue      *jobQueue
 	faults     *faultList
 	limits     *jobLimits
 	mux        *http.ServeMux
@@ -23,11 +21,9 @@ type jobAPI struct {
 	endpointID string
 }
 
-func newJobAPI(s *Server) *jobAPI {
-	a := &jobAPI{
-		cfg: s.cfg, apiKey: s.APIKey, queue: newQueue(s.cfg, s.balancer, s.ledger), faults: s.faults,
-		limits: newJobLimits(s.cfg), mux: http.NewServeMux(), balancer: s.balancer, endpointID: s.EndpointID,
-	}
+// route registers the calls.
+func (a *jobAPI) route() {
+	a.mux = http.NewServeMux()
 	base := a.prefix()
 	a.mux.HandleFunc("POST "+base+"run", a.run)
 	a.mux.HandleFunc("POST "+base+"runsync", a.runSync)
@@ -38,9 +34,8 @@ func newJobAPI(s *Server) *jobAPI {
 	a.mux.HandleFunc("POST "+base+"retry/{job}", a.retry)
 	a.mux.HandleFunc("POST "+base+"purge-queue", a.purge)
 	a.mux.HandleFunc("GET "+base+"health", a.health)
-	a.routeBatches(base)
+	newBatchAPI(a.queue, a.endpointID).route(a.mux, base)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { writeError(w, http.StatusNotFound, "not found") })
-	return a
 }
 
 // prefix is the path that all of the API is below.
@@ -98,21 +93,6 @@ func (a *jobAPI) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// decode reads a request's JSON body of at most limit bytes, and answers if it
-// cannot.
-func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
-	err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, limit)).Decode(v)
-	if err == nil {
-		return true
-	}
-	if _, ok := err.(*http.MaxBytesError); ok {
-		writeError(w, http.StatusRequestEntityTooLarge, "payload too large")
-	} else {
-		writeError(w, http.StatusBadRequest, "malformed JSON")
-	}
-	return false
-}
-
 // accept makes a job of a request, or answers why not.
 func (a *jobAPI) accept(w http.ResponseWriter, r *http.Request, limit int64, sync bool) *job {
 	var s submission
@@ -137,7 +117,7 @@ const (
 
 func (a *jobAPI) run(w http.ResponseWriter, r *http.Request) {
 	if j := a.accept(w, r, runLimit, false); j != nil {
-		a.write(w, map[string]any{"id": j.ID, "status": JobInQueue})
+		writeOK(w, map[string]any{"id": j.ID, "status": JobInQueue})
 	}
 }
 
@@ -156,7 +136,7 @@ func (a *jobAPI) hold(w http.ResponseWriter, r *http.Request, j *job) {
 	a.queue.await(r.Context(), j, wait, func() bool { return j.State.final() })
 	report := j.report()
 	a.queue.mu.Unlock()
-	a.write(w, report)
+	writeOK(w, report)
 }
 
 func (a *jobAPI) status(w http.ResponseWriter, r *http.Request) {
@@ -212,14 +192,16 @@ func (a *jobAPI) purge(w http.ResponseWriter, r *http.Request) {
 	a.queue.mu.Lock()
 	removed := a.queue.purge()
 	a.queue.mu.Unlock()
-	a.write(w, map[string]any{"removed": removed, "status": "completed"})
+	writeOK(w, map[string]any{"removed": removed, "status": "completed"})
 }
 
 func (a *jobAPI) health(w http.ResponseWriter, r *http.Request) {
+	var workers map[string]int
+	a.balancer.view(func(_ settings, c *crew) { workers = c.census() })
 	a.queue.mu.Lock()
 	jobs := a.queue.tally()
 	a.queue.mu.Unlock()
-	a.write(w, map[string]any{"jobs": jobs, "workers": a.balancer.census()})
+	writeOK(w, map[string]any{"jobs": jobs, "workers": workers})
 }
 
 // with answers about the job that the path names, under the queue's lock.
@@ -232,99 +214,4 @@ func (a *jobAPI) with(w http.ResponseWriter, r *http.Request, f func(*job) (any,
 	}
 	a.queue.mu.Unlock()
 	writeJSON(w, status, "application/json", answer)
-}
-
-func (a *jobAPI) write(w http.ResponseWriter, v any) {
-	writeJSON(w, http.StatusOK, "application/json", v)
-}
-
-// report is a job as /status shows it. The caller holds the queue's lock.
-func (j *job) report() map[string]any {
-	out := map[string]any{"id": j.ID, "status": j.State}
-	if j.Worker != "" {
-		out["workerId"] = j.Worker
-		out["delayTime"] = (j.Started - j.Queued).Milliseconds()
-	}
-	if j.Retries > 0 {
-		out["retries"] = j.Retries
-	}
-	if j.Started > 0 && j.Ended > 0 {
-		out["executionTime"] = (j.Ended - j.Started).Milliseconds()
-	}
-	if j.output != nil {
-		out["output"] = j.output
-	}
-	if j.failure != "" {
-		out["error"] = j.failure
-	}
-	return out
-}
-
-// jobLimits are the rate limits (Runpod docs): so many requests of an operation
-// in any 10 s, and so many at once.
-type jobLimits struct {
-	cfg     *Config
-	mu      sync.Mutex
-	ops     map[string]*jobLimit
-	calls   map[string]int
-	limited int
-}
-
-type jobLimit struct {
-	perWindow, atOnce int
-	recent            []time.Time // of the requests in the last window
-	now               int
-}
-
-// jobWindow is what the limits are counted over.
-const jobWindow = 10 * time.Second
-
-func newJobLimits(cfg *Config) *jobLimits {
-	return &jobLimits{cfg: cfg, calls: map[string]int{}, ops: map[string]*jobLimit{
-		"runsync": {perWindow: 2000, atOnce: 400}, "run": {perWindow: 1000, atOnce: 200},
-		"status": {perWindow: 2000, atOnce: 400}, "status-sync": {perWindow: 2000, atOnce: 400},
-		"stream": {perWindow: 2000, atOnce: 400}, "cancel": {perWindow: 100, atOnce: 20},
-		"purge-queue": {perWindow: 2},
-	}}
-}
-
-// enter counts a request, and says how long to stay away if it is one too many;
-// leave is its end.
-func (l *jobLimits) enter(op string, now time.Time) (leave func(), wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.calls[op]++
-	limit := l.ops[op]
-	if limit == nil {
-		return nil, 0
-	}
-	window := l.cfg.real(jobWindow)
-	for len(limit.recent) > 0 && now.Sub(limit.recent[0]) >= window {
-		limit.recent = limit.recent[1:]
-	}
-	switch {
-	case len(limit.recent) >= limit.perWindow:
-		l.limited++
-		return nil, window - now.Sub(limit.recent[0])
-	case limit.atOnce > 0 && limit.now >= limit.atOnce:
-		l.limited++
-		return nil, l.cfg.real(time.Second)
-	}
-	limit.recent = append(limit.recent, now)
-	limit.now++
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		limit.now--
-	}, 0
-}
-
-func (l *jobLimits) counts() (map[string]int, int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	calls := make(map[string]int, len(l.calls))
-	for op, n := range l.calls {
-		calls[op] = n
-	}
-	return calls, l.limited
 }

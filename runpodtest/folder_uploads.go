@@ -9,6 +9,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/rclone/gofakes3"
 )
@@ -25,33 +26,45 @@ type part struct {
 	etag string // its MD5, unquoted
 }
 
+// uploads is the multipart uploads that are under way. It is safe for
+// concurrent use.
+type uploads struct {
+	folder *folder
+	mu     sync.Mutex
+	byID   map[gofakes3.UploadID]*upload
+}
+
+func newUploads(f *folder) *uploads {
+	return &uploads{folder: f, byID: map[gofakes3.UploadID]*upload{}}
+}
+
 // CreateMultipartUpload implements gofakes3.MultipartBackend.
-func (f *folder) CreateMultipartUpload(_ context.Context, _, key string, meta map[string]string) (gofakes3.UploadID, error) {
+func (m *uploads) CreateMultipartUpload(_ context.Context, _, key string, meta map[string]string) (gofakes3.UploadID, error) {
 	if err := checkKey(key); err != nil {
 		return "", err
 	}
-	id := gofakes3.UploadID(f.unique())
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.uploads[id] = &upload{meta: meta, parts: map[int]part{}}
+	id := gofakes3.UploadID(m.folder.unique())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.byID[id] = &upload{meta: meta, parts: map[int]part{}}
 	return id, nil
 }
 
 // UploadPart implements gofakes3.MultipartBackend.
-func (f *folder) UploadPart(_ context.Context, _, _ string, id gofakes3.UploadID, n int, size int64, body io.Reader) (string, error) {
-	tmp, sum, err := f.receive(body, size)
+func (m *uploads) UploadPart(_ context.Context, _, _ string, id gofakes3.UploadID, n int, size int64, body io.Reader) (string, error) {
+	tmp, sum, err := m.folder.receive(body, size)
 	if err != nil {
 		return "", err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.uploads[id]
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u := m.byID[id]
 	if u == nil { // ended while the part came in
-		f.root.Remove(tmp)
+		m.folder.root.Remove(tmp)
 		return "", gofakes3.ErrNoSuchUpload
 	}
 	if old, ok := u.parts[n]; ok {
-		f.root.Remove(old.file)
+		m.folder.root.Remove(old.file)
 	}
 	u.parts[n] = part{tmp, sum}
 	return `"` + sum + `"`, nil
@@ -59,31 +72,31 @@ func (f *folder) UploadPart(_ context.Context, _, _ string, id gofakes3.UploadID
 
 // CompleteMultipartUpload implements gofakes3.MultipartBackend. The ETag is the
 // MD5 of the parts' MD5s and their number (reported by users).
-func (f *folder) CompleteMultipartUpload(_ context.Context, _, key string, id gofakes3.UploadID, want *gofakes3.CompleteMultipartUploadRequest) (gofakes3.VersionID, string, error) {
-	u, parts, err := f.claim(id, want)
+func (m *uploads) CompleteMultipartUpload(_ context.Context, _, key string, id gofakes3.UploadID, want *gofakes3.CompleteMultipartUploadRequest) (gofakes3.VersionID, string, error) {
+	u, parts, err := m.claim(id, want)
 	if err != nil {
 		return "", "", err
 	}
-	tmp, etag, err := f.join(parts)
+	tmp, etag, err := m.join(parts)
 	if err == nil {
-		err = f.install(tmp, key, object{etag: etag, meta: u.meta})
+		err = m.folder.install(tmp, key, object{etag: etag, meta: u.meta})
 	}
 	if err != nil {
-		f.mu.Lock()
-		f.uploads[id] = u // the client may try again
-		f.mu.Unlock()
+		m.mu.Lock()
+		m.byID[id] = u // the client may try again
+		m.mu.Unlock()
 		return "", "", err
 	}
-	f.discard(u)
+	m.discard(u)
 	return "", `"` + etag + `"`, nil
 }
 
 // claim takes an upload out of the table, so that it is completed once, and
 // returns the parts that are wanted of it.
-func (f *folder) claim(id gofakes3.UploadID, want *gofakes3.CompleteMultipartUploadRequest) (*upload, []part, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.uploads[id]
+func (m *uploads) claim(id gofakes3.UploadID, want *gofakes3.CompleteMultipartUploadRequest) (*upload, []part, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u := m.byID[id]
 	if u == nil {
 		return nil, nil, gofakes3.ErrNoSuchUpload
 	}
@@ -91,7 +104,7 @@ func (f *folder) claim(id gofakes3.UploadID, want *gofakes3.CompleteMultipartUpl
 	if err != nil {
 		return nil, nil, err
 	}
-	delete(f.uploads, id)
+	delete(m.byID, id)
 	return u, parts, nil
 }
 
@@ -117,9 +130,9 @@ func (u *upload) pick(want []gofakes3.CompletedPart) ([]part, error) {
 }
 
 // join writes the parts into one temporary file.
-func (f *folder) join(parts []part) (tmp, etag string, err error) {
-	tmp = path.Join(uploadsDir, "whole-"+f.unique())
-	out, err := f.root.Create(tmp)
+func (m *uploads) join(parts []part) (tmp, etag string, err error) {
+	tmp = path.Join(uploadsDir, "whole-"+m.folder.unique())
+	out, err := m.folder.root.Create(tmp)
 	if err != nil {
 		return "", "", err
 	}
@@ -127,19 +140,19 @@ func (f *folder) join(parts []part) (tmp, etag string, err error) {
 	for _, p := range parts {
 		sum, _ := hex.DecodeString(p.etag)
 		sums.Write(sum)
-		if err = f.appendFile(out, p.file); err != nil {
+		if err = m.appendFile(out, p.file); err != nil {
 			break
 		}
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
-		f.root.Remove(tmp)
+		m.folder.root.Remove(tmp)
 		return "", "", err
 	}
 	return tmp, fmt.Sprintf("%x-%d", sums.Sum(nil), len(parts)), nil
 }
 
-func (f *folder) appendFile(out io.Writer, name string) error {
-	in, err := f.root.Open(name)
+func (m *uploads) appendFile(out io.Writer, name string) error {
+	in, err := m.folder.root.Open(name)
 	if err != nil {
 		return err
 	}
@@ -149,20 +162,20 @@ func (f *folder) appendFile(out io.Writer, name string) error {
 }
 
 // AbortMultipartUpload implements gofakes3.MultipartBackend.
-func (f *folder) AbortMultipartUpload(_ context.Context, _, _ string, id gofakes3.UploadID) error {
-	f.mu.Lock()
-	u := f.uploads[id]
-	delete(f.uploads, id)
-	f.mu.Unlock()
+func (m *uploads) AbortMultipartUpload(_ context.Context, _, _ string, id gofakes3.UploadID) error {
+	m.mu.Lock()
+	u := m.byID[id]
+	delete(m.byID, id)
+	m.mu.Unlock()
 	if u != nil {
-		f.discard(u)
+		m.discard(u)
 	}
 	return nil
 }
 
 // discard removes an upload's parts.
-func (f *folder) discard(u *upload) {
+func (m *uploads) discard(u *upload) {
 	for _, p := range u.parts {
-		f.root.Remove(p.file)
+		m.folder.root.Remove(p.file)
 	}
 }

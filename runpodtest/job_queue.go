@@ -3,40 +3,10 @@ package runpodtest
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 )
-
-// Job is what a program for jobs (Config.JobHandler) gets.
-type Job struct {
-	ID     string
-	Input  json.RawMessage
-	Worker Worker
-	Emit   func(chunk any) // hands a part of the output to those who stream the job
-}
-
-// echoJob is the program of an endpoint whose Config names none for jobs.
-func echoJob(_ context.Context, job Job) (any, error) {
-	return map[string]any{"input": job.Input, "worker": job.Worker.ID}, nil
-}
-
-// JobState is how far a job has come (Runpod docs, job states).
-type JobState string
-
-// The states that Runpod documents.
-const (
-	JobInQueue    JobState = "IN_QUEUE"
-	JobInProgress JobState = "IN_PROGRESS"
-	JobCompleted  JobState = "COMPLETED"
-	JobFailed     JobState = "FAILED"
-	JobCancelled  JobState = "CANCELLED"
-	JobTimedOut   JobState = "TIMED_OUT"
-)
-
-func (s JobState) final() bool { return s != JobInQueue && s != JobInProgress }
 
 // How long things last for jobs (Runpod docs, operation reference). Times are
 // the service's.
@@ -48,26 +18,9 @@ const (
 	jobLife        = 24 * time.Hour
 )
 
-// job is one job of the queue. The queue's lock guards it.
-type job struct {
-	JobLife
-	number  int
-	sync    bool
-	input   json.RawMessage
-	limit   time.Duration // of its execution
-	ttl     time.Duration
-	output  json.RawMessage
-	failure string
-	chunks  []json.RawMessage // emitted, and not yet streamed to anybody
-	changed chan struct{}     // closed when there is news, and made anew
-	cancel  context.CancelFunc
-	expires time.Time
-	batch   *batch
-}
-
-// queue is the job API's engine: it gives jobs to the balancer's workers, which
+// jobQueue is the job API's engine: it gives jobs to the balancer's workers, which
 // the autoscaler starts for them as for requests.
-type queue struct {
+type jobQueue struct {
 	cfg      *Config
 	balancer *balancer
 	ledger   *ledger
@@ -75,59 +28,24 @@ type queue struct {
 	mu      sync.Mutex
 	made    int
 	jobs    map[string]*job
-	batches map[string]*batch
 	order   []*job // all, in the order they came
 	retried int
 }
 
-func newQueue(cfg *Config, b *balancer, l *ledger) *queue {
-	return &queue{cfg: cfg, balancer: b, ledger: l, jobs: map[string]*job{}, batches: map[string]*batch{}}
-}
-
-// submission is a request to run something, as the API takes it.
-type submission struct {
-	Input    json.RawMessage `json:"input"`
-	Webhook  string          `json:"webhook"`
-	Policy   json.RawMessage `json:"policy"`
-	S3Config json.RawMessage `json:"s3Config"`
-}
-
-// jobPolicy is a submission's policy, in milliseconds.
-type jobPolicy struct {
-	ExecutionTimeout *int64 `json:"executionTimeout"`
-	TTL              *int64 `json:"ttl"`
-	LowPriority      bool   `json:"lowPriority"`
-}
-
-// check refuses what the docs say is refused: no input, times out of bounds.
-func (s *submission) check() (p jobPolicy, err error) {
-	if len(s.Input) == 0 || string(s.Input) == "null" {
-		return p, errors.New("input is required")
-	}
-	if len(s.Policy) > 0 {
-		if err := json.Unmarshal(s.Policy, &p); err != nil {
-			return p, errors.New("policy is malformed")
-		}
-	}
-	if p.ExecutionTimeout != nil && *p.ExecutionTimeout <= 5000 {
-		return p, errors.New("policy.executionTimeout must be above 5000 ms")
-	}
-	if p.TTL != nil && (*p.TTL < 10_000 || *p.TTL > 7*24*3600*1000) {
-		return p, errors.New("policy.ttl must be from 10000 ms to a week")
-	}
-	return p, nil
+func newJobQueue(cfg *Config, b *balancer, l *ledger) *jobQueue {
+	return &jobQueue{cfg: cfg, balancer: b, ledger: l, jobs: map[string]*job{}}
 }
 
 // submit makes a job of a submission that was checked, and starts it. The caller
 // holds the lock.
-func (q *queue) submit(s submission, p jobPolicy, sync bool) *job {
+func (q *jobQueue) submit(s submission, p jobPolicy, sync bool) *job {
 	j := q.draft(s, p, sync)
 	q.start(j)
 	return j
 }
 
 // draft makes a job without starting it. The caller holds the lock.
-func (q *queue) draft(s submission, p jobPolicy, sync bool) *job {
+func (q *jobQueue) draft(s submission, p jobPolicy, sync bool) *job {
 	q.made++
 	id := name(q.cfg.Seed, drawJob, q.made, 24) + "-u1"
 	if sync {
@@ -148,25 +66,23 @@ func (q *queue) draft(s submission, p jobPolicy, sync bool) *job {
 }
 
 // forget drops a draft. The caller holds the lock.
-func (q *queue) forget(j *job) {
+func (q *jobQueue) forget(j *job) {
 	delete(q.jobs, j.ID)
 	q.order = slices.DeleteFunc(q.order, func(other *job) bool { return other == j })
 }
 
 // start queues a job. The caller holds the lock.
-func (q *queue) start(j *job) {
+func (q *jobQueue) start(j *job) {
 	ctx, cancel := context.WithTimeout(q.balancer.ctx, q.cfg.real(j.ttl))
 	j.cancel = cancel
-	q.balancer.tasks.Add(1)
-	go func() {
-		defer q.balancer.tasks.Done()
+	q.balancer.tasks.Go(func() {
 		defer cancel()
 		q.run(ctx, j)
-	}()
+	})
 }
 
 // run takes a job through the queue and a worker. Jobs wait as long as it takes.
-func (q *queue) run(ctx context.Context, j *job) {
+func (q *jobQueue) run(ctx context.Context, j *job) {
 	wt := &waiter{}
 	if !q.balancer.enqueue(wt) {
 		q.settle(j, JobFailed, nil, "the queue is full")
@@ -190,7 +106,7 @@ func (q *queue) run(ctx context.Context, j *job) {
 }
 
 // begin moves a job to a worker, unless it was cancelled.
-func (q *queue) begin(j *job, w *worker) bool {
+func (q *jobQueue) begin(j *job, w *worker) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if j.State != JobInQueue {
@@ -202,7 +118,7 @@ func (q *queue) begin(j *job, w *worker) bool {
 }
 
 // work runs the program on a job, within the job's time.
-func (q *queue) work(ctx context.Context, j *job, w *worker) {
+func (q *jobQueue) work(ctx context.Context, j *job, w *worker) {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.real(j.limit))
 	defer cancel()
 	defer context.AfterFunc(w.Context, cancel)()
@@ -223,7 +139,7 @@ func (q *queue) work(ctx context.Context, j *job, w *worker) {
 }
 
 // program calls the program; a panic is the worker's crash.
-func (q *queue) program(ctx context.Context, j *job, w *worker) (output any, err error) {
+func (q *jobQueue) program(ctx context.Context, j *job, w *worker) (output any, err error) {
 	defer func() {
 		if recover() != nil {
 			q.balancer.crash(w)
@@ -233,16 +149,7 @@ func (q *queue) program(ctx context.Context, j *job, w *worker) (output any, err
 	return q.cfg.JobHandler(ctx, Job{ID: j.ID, Input: j.input, Worker: w.Worker, Emit: func(chunk any) { q.emit(j, chunk) }})
 }
 
-// describe is an error as Runpod's own worker library reports it: JSON in a
-// string (reported by users).
-func describe(err error) string {
-	b, _ := json.Marshal(map[string]string{
-		"error_type": fmt.Sprintf("%T", err), "error_message": err.Error(), "error_traceback": "",
-	})
-	return string(b)
-}
-
-func (q *queue) emit(j *job, chunk any) {
+func (q *jobQueue) emit(j *job, chunk any) {
 	b, err := json.Marshal(chunk)
 	if err != nil {
 		b, _ = json.Marshal(err.Error())
@@ -254,7 +161,7 @@ func (q *queue) emit(j *job, chunk any) {
 }
 
 // settle ends a job, unless something else has.
-func (q *queue) settle(j *job, state JobState, output any, failure string) {
+func (q *jobQueue) settle(j *job, state JobState, output any, failure string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if j.State.final() || q.balancer.ctx.Err() != nil {
@@ -268,20 +175,14 @@ func (q *queue) settle(j *job, state JobState, output any, failure string) {
 	if j.sync {
 		kept = syncKept
 	}
-	if j.batch == nil {
+	if !j.batched {
 		j.expires = time.Now().Add(q.cfg.real(kept))
 	}
 	j.news()
 }
 
-// news wakes those who wait for the job to change. The caller holds the lock.
-func (j *job) news() {
-	close(j.changed)
-	j.changed = make(chan struct{})
-}
-
 // find is a job that has not expired; nil for none. The caller holds the lock.
-func (q *queue) find(id string) *job {
+func (q *jobQueue) find(id string) *job {
 	j := q.jobs[id]
 	if j != nil && j.State.final() && !j.expires.IsZero() && time.Now().After(j.expires) {
 		delete(q.jobs, id)
@@ -292,7 +193,7 @@ func (q *queue) find(id string) *job {
 
 // await waits until a job satisfies done, for at most d of the service's time or
 // until ctx ends. It holds the lock when it returns.
-func (q *queue) await(ctx context.Context, j *job, d time.Duration, done func() bool) {
+func (q *jobQueue) await(ctx context.Context, j *job, d time.Duration, done func() bool) {
 	timer := time.NewTimer(q.cfg.real(d))
 	defer timer.Stop()
 	for {
@@ -315,7 +216,7 @@ func (q *queue) await(ctx context.Context, j *job, d time.Duration, done func() 
 }
 
 // stop ends a job that has not ended. The caller holds the lock.
-func (q *queue) stop(j *job) {
+func (q *jobQueue) stop(j *job) {
 	if j.State.final() {
 		return
 	}
@@ -329,9 +230,9 @@ func (q *queue) stop(j *job) {
 
 // purge stops every job that waits, and says how many did. The caller holds the
 // lock.
-func (q *queue) purge() (n int) {
+func (q *jobQueue) purge() (n int) {
 	for _, j := range q.order {
-		if j.State == JobInQueue && j.batch == nil {
+		if j.State == JobInQueue && !j.batched {
 			q.stop(j)
 			n++
 		}
@@ -340,11 +241,40 @@ func (q *queue) purge() (n int) {
 }
 
 // again queues a job once more under its id. The caller holds the lock.
-func (q *queue) again(j *job) {
+func (q *jobQueue) again(j *job) {
 	q.retried++
 	j.Retries++
 	j.State, j.output, j.failure, j.chunks, j.Worker = JobInQueue, nil, "", nil, ""
 	j.Queued, j.Started, j.Ended, j.expires = q.ledger.since(), 0, 0, time.Time{}
 	q.start(j)
 	j.news()
+}
+
+// tally is what /health says of the jobs. The caller holds the lock.
+func (q *jobQueue) tally() map[string]int {
+	n := map[string]int{"completed": 0, "failed": 0, "inProgress": 0, "inQueue": 0, "retried": q.retried}
+	for _, j := range q.order {
+		switch j.State {
+		case JobCompleted:
+			n["completed"]++
+		case JobFailed, JobTimedOut:
+			n["failed"]++
+		case JobInProgress:
+			n["inProgress"]++
+		case JobInQueue:
+			n["inQueue"]++
+		}
+	}
+	return n
+}
+
+// lives returns the life of every job, in the order they came.
+func (q *jobQueue) lives() []JobLife {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := make([]JobLife, len(q.order))
+	for i, j := range q.order {
+		out[i] = j.JobLife
+	}
+	return out
 }

@@ -25,15 +25,27 @@ const (
 	batchBody    = 10 << 20
 )
 
-func (a *jobAPI) routeBatches(base string) {
-	a.mux.HandleFunc("POST "+base+"batch", a.createBatch)
-	a.mux.HandleFunc("GET "+base+"batch", a.listBatches)
-	a.mux.HandleFunc("DELETE "+base+"batch/{batch}/requests/{request}", a.shrinkBatch)
-	a.mux.HandleFunc("POST "+base+"batch/{batch}/requests", a.growBatch)
-	a.mux.HandleFunc("POST "+base+"batch/{batch}/finalize", a.finalizeBatch)
-	a.mux.HandleFunc("POST "+base+"batch/{batch}/cancel", a.cancelBatch)
-	a.mux.HandleFunc("GET "+base+"batch/{batch}", a.showBatch)
-	a.mux.HandleFunc("GET "+base+"batch/{batch}/requests", a.listBatch)
+// batchAPI is the part of the job API that is about batches.
+type batchAPI struct {
+	queue      *jobQueue
+	endpointID string
+	batches    map[string]*batch // the queue's lock guards it
+}
+
+func newBatchAPI(q *jobQueue, endpointID string) *batchAPI {
+	return &batchAPI{queue: q, endpointID: endpointID, batches: map[string]*batch{}}
+}
+
+// route registers the calls.
+func (a *batchAPI) route(mux *http.ServeMux, base string) {
+	mux.HandleFunc("POST "+base+"batch", a.createBatch)
+	mux.HandleFunc("GET "+base+"batch", a.listBatches)
+	mux.HandleFunc("DELETE "+base+"batch/{batch}/requests/{request}", a.shrinkBatch)
+	mux.HandleFunc("POST "+base+"batch/{batch}/requests", a.growBatch)
+	mux.HandleFunc("POST "+base+"batch/{batch}/finalize", a.finalizeBatch)
+	mux.HandleFunc("POST "+base+"batch/{batch}/cancel", a.cancelBatch)
+	mux.HandleFunc("GET "+base+"batch/{batch}", a.showBatch)
+	mux.HandleFunc("GET "+base+"batch/{batch}/requests", a.listBatch)
 }
 
 // checkAll checks submissions, and answers if one is wrong.
@@ -50,7 +62,7 @@ func checkAll(w http.ResponseWriter, all []submission) (policies []jobPolicy, ok
 }
 
 // createBatch takes an array of requests, which may be empty.
-func (a *jobAPI) createBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) createBatch(w http.ResponseWriter, r *http.Request) {
 	var all []submission
 	if !decode(w, r, batchBody, &all) {
 		return
@@ -62,7 +74,7 @@ func (a *jobAPI) createBatch(w http.ResponseWriter, r *http.Request) {
 	q := a.queue
 	q.mu.Lock()
 	active := 0
-	for _, b := range q.batches {
+	for _, b := range a.batches {
 		if !b.done() {
 			active++
 		}
@@ -72,24 +84,24 @@ func (a *jobAPI) createBatch(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, "too many batches, or requests in one")
 		return
 	}
-	n := len(q.batches) + 1
-	b := &batch{id: "batch_" + name(a.cfg.Seed, drawBatch, n, 20), number: n, status: "DRAFT", created: time.Now()}
-	q.batches[b.id] = b
+	n := len(a.batches) + 1
+	b := &batch{id: "batch_" + name(a.queue.cfg.Seed, drawBatch, n, 20), number: n, status: "DRAFT", created: time.Now()}
+	a.batches[b.id] = b
 	b.add(q, all, policies)
 	q.mu.Unlock()
-	a.write(w, map[string]any{"id": b.id, "status": "DRAFT"})
+	writeOK(w, map[string]any{"id": b.id, "status": "DRAFT"})
 }
 
 // add drafts jobs. The caller holds the queue's lock.
-func (b *batch) add(q *queue, all []submission, policies []jobPolicy) {
+func (b *batch) add(q *jobQueue, all []submission, policies []jobPolicy) {
 	for i, s := range all {
 		j := q.draft(s, policies[i], false)
-		j.batch = b
+		j.batched = true
 		b.jobs = append(b.jobs, j)
 	}
 }
 
-func (a *jobAPI) growBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) growBatch(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Requests []submission `json:"requests"`
 	}
@@ -110,7 +122,7 @@ func (a *jobAPI) growBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 // shrinkBatch takes a request out of a draft.
-func (a *jobAPI) shrinkBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) shrinkBatch(w http.ResponseWriter, r *http.Request) {
 	a.withBatch(w, r, func(b *batch) (any, int) {
 		i := slices.IndexFunc(b.jobs, func(j *job) bool { return j.ID == r.PathValue("request") })
 		switch {
@@ -127,7 +139,7 @@ func (a *jobAPI) shrinkBatch(w http.ResponseWriter, r *http.Request) {
 
 // finalizeBatch starts the batch's jobs. On the service they have workers of
 // their own, and hours; here they share the endpoint's.
-func (a *jobAPI) finalizeBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) finalizeBatch(w http.ResponseWriter, r *http.Request) {
 	a.withBatch(w, r, func(b *batch) (any, int) {
 		if b.status != "DRAFT" {
 			return map[string]string{"error": "the batch is " + b.status}, http.StatusBadRequest
@@ -141,7 +153,7 @@ func (a *jobAPI) finalizeBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 // cancelBatch stops what waits; what is in progress ends by itself.
-func (a *jobAPI) cancelBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) cancelBatch(w http.ResponseWriter, r *http.Request) {
 	a.withBatch(w, r, func(b *batch) (any, int) {
 		b.status = "CANCELLED"
 		for _, j := range b.jobs {
@@ -153,12 +165,12 @@ func (a *jobAPI) cancelBatch(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (a *jobAPI) showBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) showBatch(w http.ResponseWriter, r *http.Request) {
 	a.withBatch(w, r, func(b *batch) (any, int) { return a.summary(b), http.StatusOK })
 }
 
 // summary is a batch as the API shows it. The caller holds the queue's lock.
-func (a *jobAPI) summary(b *batch) map[string]any {
+func (a *batchAPI) summary(b *batch) map[string]any {
 	completed, failed, inProgress := b.counts()
 	return map[string]any{
 		"id": b.id, "endpointId": a.endpointID, "status": b.status, "createdAt": b.created.UnixMilli(),
@@ -168,9 +180,9 @@ func (a *jobAPI) summary(b *batch) map[string]any {
 
 // listBatches lists the endpoint's batches, newest first. That it does so in
 // pages like those of a batch's requests is inferred: the docs show no answer.
-func (a *jobAPI) listBatches(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) listBatches(w http.ResponseWriter, r *http.Request) {
 	a.queue.mu.Lock()
-	all := slices.SortedFunc(maps.Values(a.queue.batches), func(x, y *batch) int { return y.number - x.number })
+	all := slices.SortedFunc(maps.Values(a.batches), func(x, y *batch) int { return y.number - x.number })
 	from, to, answer := pageOf(r, len(all))
 	batches := []map[string]any{}
 	for _, b := range all[from:to] {
@@ -178,7 +190,7 @@ func (a *jobAPI) listBatches(w http.ResponseWriter, r *http.Request) {
 	}
 	a.queue.mu.Unlock()
 	answer["batches"] = batches
-	a.write(w, answer)
+	writeOK(w, answer)
 }
 
 // pageOf is which of n things a request asks for, and what the answer says of
@@ -214,7 +226,7 @@ func (b *batch) done() bool {
 	return b.status == "CANCELLED" || b.status == "FINALIZED" && completed+failed == len(b.jobs)
 }
 
-func (a *jobAPI) listBatch(w http.ResponseWriter, r *http.Request) {
+func (a *batchAPI) listBatch(w http.ResponseWriter, r *http.Request) {
 	a.withBatch(w, r, func(b *batch) (any, int) {
 		from, to, answer := pageOf(r, len(b.jobs))
 		requests := []map[string]any{}
@@ -227,11 +239,11 @@ func (a *jobAPI) listBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 // withBatch answers about the batch that the path names, under the queue's lock.
-func (a *jobAPI) withBatch(w http.ResponseWriter, r *http.Request, f func(*batch) (any, int)) {
+func (a *batchAPI) withBatch(w http.ResponseWriter, r *http.Request, f func(*batch) (any, int)) {
 	a.queue.mu.Lock()
 	var answer any = map[string]string{"error": "batch not found"}
 	status := http.StatusNotFound
-	if b := a.queue.batches[r.PathValue("batch")]; b != nil {
+	if b := a.batches[r.PathValue("batch")]; b != nil {
 		answer, status = f(b)
 	}
 	a.queue.mu.Unlock()
