@@ -23,7 +23,7 @@ import (
 //	either, with       after 5 min any other; the     any other; the session
 //	OrAnyWorker        session goes on with that one  goes on with that one
 type Session struct {
-	c     *Client
+	calls *caller
 	mode  string // what stands before the worker's id in the header
 	other bool   // a strict one may go to another worker
 	over  context.Context
@@ -53,11 +53,8 @@ func OrAnyWorker() SessionOption { return func(s *Session) { s.other = true } }
 // Default "": the worker of the first answer.
 func OnWorker(id string) SessionOption { return func(s *Session) { s.worker = id } }
 
-// Session begins a session. Nothing is sent, and without [OnWorker] no worker is
-// bound before a request was answered with success: by its worker id, which 101
-// answers have too. End it when done.
-func (c *Client) Session(opts ...SessionOption) *Session {
-	s := &Session{c: c}
+func newSession(calls *caller, opts []SessionOption) *Session {
+	s := &Session{calls: calls}
 	s.over, s.end = context.WithCancel(context.Background())
 	for _, opt := range opts {
 		opt(s)
@@ -86,18 +83,18 @@ func (s *Session) Call(ctx context.Context, method, path string, in, out any, op
 	if s.over.Err() != nil {
 		return nil, s.refuse(operationName(method, path))
 	}
-	return s.c.Call(ctx, method, path, in, out, append(opts[:len(opts):len(opts)], inSession(s))...)
+	return s.calls.call(ctx, method, path, in, out, append(opts[:len(opts):len(opts)], inSession(s)))
 }
 
 // Do is [Client.Do] in the session. That the worker is gone is an answer of 404
 // here.
-func (s *Session) Do(req *http.Request) (*http.Response, error) { return s.send(req, s.c.Do) }
+func (s *Session) Do(req *http.Request) (*http.Response, error) { return s.send(req, s.calls.do) }
 
 // Transport is [Client.Transport] in the session: for other people's clients
 // and for WebSockets. That the worker is gone is an answer of 404 here.
 func (s *Session) Transport() http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		return s.send(req, s.c.Transport().RoundTrip)
+		return s.send(req, (&transport{s.calls}).RoundTrip)
 	})
 }
 
@@ -133,7 +130,7 @@ func (s *Session) refuse(op string) error { return refuse(op, "session", "it has
 // is sent: where the socket's 101 does not name one, make a call first.
 func (s *Session) KeepAlive(ctx context.Context, path string, every time.Duration) error {
 	if every <= 0 {
-		every = s.c.config.policy.IdleTimeout * 3 / 5
+		every = s.calls.ep.policy.IdleTimeout * 3 / 5
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -159,7 +156,8 @@ func (s *Session) ping(ctx context.Context, path string, every time.Duration) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, every)
 	defer cancel()
-	_, err := s.c.Call(ctx, http.MethodGet, path, nil, nil, func(o *callOptions) { o.pin = "strict " + worker })
+	onWorker := func(o *callOptions) { o.pin = "strict " + worker }
+	_, err := s.calls.call(ctx, http.MethodGet, path, nil, nil, []CallOption{onWorker})
 	e, _ := errors.AsType[*Error](err)
 	switch {
 	case e == nil:

@@ -52,24 +52,18 @@ type call struct {
 	attempts1 [1]Attempt
 }
 
-// begin begins a call. It fails where the context has ended or the Client is
-// closed. The path is for errors and logs.
-func (ep *endpoint) begin(ctx context.Context, life *lifetime, method, path string) (*call, error) {
-	c := &call{Context: ctx, life: life, ep: ep, method: method, path: path}
-	switch {
-	case ctx.Err() != nil:
-		return nil, ended(ctx, c.op())
-	case !life.enter():
-		return nil, &Error{Op: c.op(), Kind: ErrClosed}
-	}
-	return c, nil
-}
-
-// end is the end of what Close waits for.
-func (c *call) end() { c.life.leave() }
-
 // over reports whether the call's context has ended or its Client was closed.
 func (c *call) over() bool { return c.Err() != nil || c.life.isClosed() }
+
+// apply takes in the options of the call.
+func (c *call) apply(req *http.Request, opts []CallOption) {
+	o := callOptions{idempotent: isIdempotent(req.Method)}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	c.idempotent = o.idempotent
+	c.pin(req, &o)
+}
 
 // op names the call without its query, which may hold what nobody should read
 // in a log.

@@ -2,15 +2,16 @@ package runpod
 
 import (
 	"context"
-	"errors"
 	"io"
+	"iter"
 	"net/http"
 )
 
 // Client uploads inputs to a network volume, calls a load-balancing endpoint,
 // and brings results back. It is safe for concurrent use by any number of
 // goroutines, which share its one S3 connection pool and its one limit of
-// requests in flight; make one and keep it. Close it when done.
+// requests in flight. Most programs should make one with [New], keep it, and
+// close it when done.
 type Client struct {
 	config *config
 	life   *lifetime
@@ -18,199 +19,224 @@ type Client struct {
 	ep     *endpoint
 	jobs   *jobs
 
+	store     *store
+	calls     *caller
+	runner    *runner
 	readiness *readiness
 	holds     *holds
 }
 
 // New makes a Client from options, and from the environment for what they
 // leave unset. It sends nothing. A Client without S3 settings can still call,
-// one without an endpoint can still upload; the method that lacks something
-// says what to set. The error is an *Error whose Field names the option.
+// and one without an endpoint can still upload: the method that lacks a setting
+// returns an error that says what to set. New's own error is an [*Error] whose
+// Field names the option that is wrong.
 func New(opts ...Option) (*Client, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg), jobs: newJobs(cfg)}
+	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
+	c.store = &store{volume: c.volume, life: c.life, missing: cfg.missingForS3}
+	c.calls = &caller{ep: c.ep, life: c.life, missing: cfg.missingForCalls}
+	c.runner = &runner{
+		life: c.life, volume: c.volume, calls: c.calls, missing: cfg.missingForS3, logger: cfg.logger,
+		cleanup: cfg.policy.Stall,
+		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
+	}
+	c.jobs = newJobs(cfg, c.life)
 	c.readiness, c.holds = newReadiness(), newHolds(cfg, c.volume)
 	return c, nil
 }
 
-// Upload stores an input as the object key on the volume and returns what was
-// stored. Every body carries a checksum that was taken before it was sent, by
-// which the gateway refuses what arrives damaged; what comes back is held
-// against it. An input above [WithPartSize] goes in parts.
-func (c *Client) Upload(ctx context.Context, key string, in Input) (Object, error) {
-	op := "upload " + key
-	if err := checkKey(key); err != nil {
-		return Object{}, refuse(op, "key", "%w", err)
-	}
-	if err := in.check(); err != nil {
-		return Object{}, refuse(op, "Input", "%w", err)
-	}
-	o, err := c.beginS3(ctx, op)
-	if err != nil {
-		return Object{}, err
-	}
-	defer o.end()
-	return c.volume.upload(o, op, key, in)
+// Round trips: upload, call, fetch, clean up.
+
+// Run does one job. The whole job is checked before any traffic. The error is an
+// [*Error] whose JobID names the job; the Result comes with it as far as the job
+// got. Most callers with several jobs should use [Client.RunAll].
+func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.runner.run(ctx, job, 0) }
+
+// RunAll does jobs side by side and yields each result as soon as it is there,
+// with the error that the job ended in. It yields on the caller's goroutine.
+//
+// Jobs are read by one goroutine, at most one ahead of what the S3 pool and the
+// endpoint can use together. A loop that is slow to take results holds back new
+// jobs, not running ones. Breaking out of the loop cancels the jobs in flight
+// and returns when they have ended. A sequence that blocks must watch the
+// context itself: RunAll returns only when the sequence has returned.
+//
+// Every job that is read is yielded once, with the Index at which it was read.
+// When the context ends or the Client is closed, no further job is read, and
+// those in flight are yielded with their errors. A RunAll that cannot begin,
+// since the context has ended or the Client is closed, yields one error with a
+// Result of Index -1. So whatever has no result without an error is to be run
+// again, jobs that failed and jobs that were never read alike:
+//
+//	done := make([]bool, len(jobs))
+//	for r, err := range c.RunAll(ctx, slices.Values(jobs)) {
+//		if err == nil {
+//			done[r.Index] = true
+//		}
+//	}
+//	var again []runpod.Job
+//	for i, job := range jobs {
+//		if !done[i] {
+//			again = append(again, job)
+//		}
+//	}
+//
+// A job that failed with Error.MayHaveRun may have run already. An input whose
+// [Reader] opens only once cannot be run again.
+func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
+	return c.runner.runAll(ctx, jobs)
 }
 
-// Download writes an object's content to w. Where the connection breaks it
-// goes on where it stopped, so that w gets every byte once and in order. After
-// an error w may have got the beginning.
+// The volume.
+
+// Upload stores an input as the object key on the volume and returns what was
+// stored. An input above [WithPartSize] goes in parts, several at a time. Every
+// request carries a checksum that was taken before it was sent, so the gateway
+// refuses what arrives damaged, and the answer is compared with it: a mismatch
+// is [ErrIntegrity]. A key that cannot be a file on the volume is refused.
+func (c *Client) Upload(ctx context.Context, key string, in Input) (Object, error) {
+	return c.store.upload(ctx, key, in)
+}
+
+// Download writes an object's content to w. If the connection breaks it goes on
+// from the last byte, so that w gets every byte once and in order. After an
+// error w may have got the beginning. [ErrNotFound] says that there is no such
+// object. For a file, use [Client.DownloadFile], which is faster.
 func (c *Client) Download(ctx context.Context, key string, w io.Writer) (Object, error) {
-	op := "download " + key
-	if err := checkKey(key); err != nil {
-		return Object{}, refuse(op, "key", "%w", err)
-	}
-	if w == nil {
-		return Object{}, refuse(op, "w", "it is nil")
-	}
-	o, err := c.beginS3(ctx, op)
-	if err != nil {
-		return Object{}, err
-	}
-	defer o.end()
-	return c.volume.download(o, op, key, w)
+	return c.store.download(ctx, key, w)
 }
 
 // DownloadFile writes an object's content to the file at path, whole or not at
-// all: it is renamed into place from a temporary name beside it. The folder
-// must exist; a file that is there is replaced.
+// all: it is filled under a temporary name beside it, from several connections
+// at once, and renamed into place. The folder must exist; a file that is there
+// is replaced.
 func (c *Client) DownloadFile(ctx context.Context, key, path string) (Object, error) {
-	if err := checkTarget(path); err != nil {
-		return Object{}, refuse("download "+key, "path", "%w", err)
-	}
-	var obj Object
-	err := writeWhole(path, func(w io.Writer) (err error) {
-		obj, err = c.Download(ctx, key, w)
-		return err
-	})
-	if err != nil {
-		return Object{}, asError("download "+key, err)
-	}
-	return obj, nil
+	return c.store.downloadFile(ctx, key, path)
 }
 
-// Delete removes an object from the volume. One that is not there is no error.
-func (c *Client) Delete(ctx context.Context, key string) error {
-	op := "delete " + key
-	if err := checkKey(key); err != nil {
-		return refuse(op, "key", "%w", err)
-	}
-	o, err := c.beginS3(ctx, op)
-	if err != nil {
-		return err
-	}
-	defer o.end()
-	return c.volume.delete(o, op, key)
+// Delete removes an object from the volume. It is no error if there is none.
+func (c *Client) Delete(ctx context.Context, key string) error { return c.store.delete(ctx, key) }
+
+// List yields every object whose key begins with prefix, "" for all of them, in
+// the gateway's order, which is that of the keys. It asks for them in pages, as
+// the loop gets there. After an error nothing more comes.
+//
+// Listings above 10,000 objects are slow, and the gateway may repeat a page's
+// token there (Runpod docs): such a listing goes on after the last key, and
+// yields no object twice.
+func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	return c.store.list(ctx, prefix)
 }
+
+// UploadDir uploads every file of a folder and of the folders in it, several at
+// a time, as prefix/<path within the folder>. It returns the objects in the
+// order of their paths. What is neither a regular file nor a folder, symbolic
+// links included, is refused before any traffic; empty folders are left out. The
+// first failure ends it: what was uploaded until then is returned with the
+// error, and stays.
+func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, error) {
+	return c.store.uploadDir(ctx, dir, prefix)
+}
+
+// DownloadDir downloads every object under the folder prefix, "" for the whole
+// volume, to a folder, several at a time, each file whole or not at all. Folders
+// are made if they are not there; a file that is there is replaced. A key that
+// leads out of the folder, by its names or by a symbolic link, is refused. The
+// first failure ends it: what was downloaded until then is returned with the
+// error.
+func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
+	return c.store.downloadDir(ctx, prefix, dir)
+}
+
+// DeleteAll deletes every object whose key begins with prefix, and returns how
+// many it has deleted. "results" is the beginning of "results2" too: end a
+// folder's name with a slash. It sends one request an object, several at a time,
+// since the gateway has no other way (Runpod docs). An empty prefix is refused.
+// The first failure ends it.
+func (c *Client) DeleteAll(ctx context.Context, prefix string) (int, error) {
+	return c.store.deleteAll(ctx, prefix)
+}
+
+// Progress returns how far all uploads and downloads of the Client are; see
+// [WithProgress] for some of them.
+func (c *Client) Progress() Transferred { return c.volume.progress.Now() }
+
+// Calls.
 
 // Call sends in as JSON to a path of the endpoint, as often as it takes, and
-// decodes the answer's JSON into out. In may be nil for no body, a []byte or
+// decodes the answer's JSON into out. In may be nil for no body, or a []byte or
 // json.RawMessage for JSON that is encoded already. Out may be nil, a *[]byte
 // for the body as it is, or an io.Writer that the body is streamed to.
 //
-// An answer outside 200 to 299 is an error and a Response both.
+// If the final answer's status is outside 200 to 299, Call returns both the
+// Response and an error. See [Error] for what an error says.
 func (c *Client) Call(ctx context.Context, method, path string, in, out any, opts ...CallOption) (*Response, error) {
-	if err := c.config.missingForCalls(method, path); err != nil {
-		return nil, err
-	}
-	data, err := encode(method, path, in)
-	if err != nil {
-		return nil, err
-	}
-	return c.ask(ctx, c.ep, method, path, data, out, opts)
+	return c.calls.call(ctx, method, path, in, out, opts)
 }
 
-// ask sends a request with a JSON body, or none, to an endpoint or to its job
-// API, and takes the answer.
-func (c *Client) ask(ctx context.Context, ep *endpoint, method, path string, data []byte, out any, opts []CallOption) (*Response, error) {
-	req, err := ep.newRequest(method, path, data)
-	if err != nil {
-		return nil, err
-	}
-	call, err := ep.begin(ctx, c.life, method, path)
-	if err != nil {
-		return nil, err
-	}
-	defer call.end()
-	_, streams := out.(io.Writer)
-	call.body, call.whole = bytesBody(data), !streams
-	call.apply(req, opts)
-	resp, err := call.do(req)
-	if err != nil {
-		return nil, err
-	}
-	return call.take(resp, out)
-}
+// Do sends a request to the endpoint with the resilience of [Client.Call], which
+// most callers should use. Its URL is the endpoint's, or a path alone. Any final
+// HTTP status is returned as a response, with its body to read and close; an
+// error means that there is none. The request is not changed. A body without
+// GetBody is read into memory, at most 30 MB, so that it can be sent again. The
+// API key is added unless the request has an Authorization of its own. Redirects
+// are returned, not followed. Options are in the request's context; see
+// [WithCallOptions].
+func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.calls.do(req) }
 
-// Do sends a request to the endpoint with the resilience of [Client.Call]: its
-// URL is the endpoint's, or a path alone. Any final HTTP status comes back as
-// a response, with its body to read and close; an error means that there is
-// none. The request is not changed. A body without GetBody is read into memory
-// so that it can be sent again. The API key is added unless the request has an
-// Authorization of its own; redirects are returned, not followed. Options
-// come with the request's context, see [WithCallOptions].
-func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.send(req, false) }
+// Transport returns an [http.RoundTripper] with the resilience of [Client.Do],
+// for HTTP clients that others wrote: put it into an [http.Client], and that
+// into openai-go, a generated client, or a WebSocket library. It is safe for
+// concurrent use, and works until the Client is closed.
+//
+// Requests to the endpoint's own host carry the Client's key in place of any
+// Authorization that the other client has set (Do keeps a caller's own). They
+// take their place in flight, are retried by the table of the package
+// documentation, and are logged and observed; options are in the request's
+// context, see [WithCallOptions]. Every final HTTP status is an answer, returned
+// as soon as its headers are there, so that streams flow as they come. If a
+// stream breaks off, its Read returns the error. A 101 is passed on untouched.
+//
+// Requests to any other host, after a redirect for instance, are sent once and
+// as they are, except that headers with the Client's key in them are left out.
+//
+// A body is sent as often as it takes if GetBody opens it anew, or if its length
+// is known: it is read into memory then, at most 30 MB. Any other body is sent
+// once, as it comes, so that streams in both directions work. If a retry would
+// need it again there is no retry, and the error says so; if there is an answer,
+// the log does.
+//
+// Waiting for a cold endpoint takes minutes. Set no [http.Client.Timeout], which
+// covers the whole exchange, streams included; use a context instead, and switch
+// the other client's retries off.
+func (c *Client) Transport() http.RoundTripper { return &transport{c.calls} }
 
-// send sends a caller's request, or that of somebody else's HTTP client.
-func (c *Client) send(req *http.Request, foreign bool) (*http.Response, error) {
-	path := ""
-	if req.URL != nil {
-		path = req.URL.Path
-	}
-	if err := c.config.missingForCalls(req.Method, path); err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	call, err := c.ep.begin(req.Context(), c.life, req.Method, path)
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	call.foreign = foreign
-	own := *req
-	if err := call.own(&own); err != nil {
-		call.end()
-		return nil, err
-	}
-	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
-	call.apply(&own, opts)
-	resp, err := call.do(&own)
-	call.end() // what is left is the body, which the caller reads
-	if err != nil {
-		return nil, err
-	}
-	call.delivered()
-	if body, ok := resp.Body.(*attemptBody); ok {
-		body.last = true
-	}
-	resp.Request = req
-	return resp, nil
-}
+// HTTPClient returns a new HTTP client on [Client.Transport], without a timeout.
+// Its paths may do without a host: Get("/health") asks the endpoint. It is the
+// caller's to change.
+func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: &transport{c.calls}} }
 
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		req.Body.Close()
-	}
-}
+// Session begins a session: its requests go to one worker. It sends nothing.
+// Without [OnWorker] the worker is the one that first answers a request of the
+// session with success, a 101 included. End the session when done.
+func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.calls, opts) }
 
-func (c *call) apply(req *http.Request, opts []CallOption) {
-	o := callOptions{idempotent: isIdempotent(req.Method)}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	c.idempotent = o.idempotent
-	c.pin(req, &o)
-}
+// The Client itself.
+
+// Stats returns what the Client has done so far. It is cheap enough to be called
+// every second. Its figures are read one after the other, so two of them may
+// differ by a call that ended in between.
+func (c *Client) Stats() Stats { return gather(c.ep, c.jobs.ep, c.volume, c.holds) }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
-// returns when all have returned. Bodies that [Client.Do] has handed out fail
-// with ErrClosed too. Workers that are held are released, within 5 s; the error
-// says which could not be (see [Client.HoldWorkers]) and is nil otherwise.
-// Closing again tries that again and does nothing else.
+// returns when all have returned. Bodies that [Client.Do] has returned fail with
+// ErrClosed too. Workers that are held are released, within 5 s; the error says
+// which could not be (see [Client.HoldWorkers]) and is nil otherwise. Closing
+// again tries that again and does nothing else.
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()
@@ -221,19 +247,4 @@ func (c *Client) Close() error {
 	c.ep.close()
 	c.jobs.ep.close()
 	return err
-}
-
-func (c *Client) beginS3(ctx context.Context, op string) (*operation, error) {
-	if err := c.config.missingForS3(op); err != nil {
-		return nil, err
-	}
-	return c.life.begin(ctx, op)
-}
-
-// asError makes an *Error of any error.
-func asError(op string, err error) error {
-	if _, ok := errors.AsType[*Error](err); ok {
-		return err
-	}
-	return &Error{Op: op, Err: err}
 }

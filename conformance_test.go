@@ -21,9 +21,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// store is an S3 store to be tested: how to reach it with options beside, and
+// testStore is an S3 store to be tested: how to reach it with options beside, and
 // a folder for files.
-type store struct {
+type testStore struct {
 	client func(opts ...Option) (*Client, error)
 	dir    string
 }
@@ -35,7 +35,7 @@ type conformanceCase struct {
 	check func(ctx context.Context, c *Client, dir string) error
 }
 
-func (c conformanceCase) run(ctx context.Context, s store) error {
+func (c conformanceCase) run(ctx context.Context, s testStore) error {
 	cl, err := s.client(append([]Option{WithPartSize(minPartSize), WithS3Conns(4)}, c.opts...)...)
 	if err != nil {
 		return err
@@ -268,7 +268,7 @@ func mustRead(dir string) []os.DirEntry {
 }
 
 // testConformance names each case.
-func testConformance(t *testing.T, s store) {
+func testConformance(t *testing.T, s testStore) {
 	for _, c := range conformanceCases {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.run(t.Context(), s); err != nil {
@@ -282,7 +282,7 @@ func TestConformanceOfTheSimulation(t *testing.T) {
 	cfg := warm()
 	cfg.Loopback = true
 	srv := newServer(t, cfg)
-	testConformance(t, store{dir: t.TempDir(), client: func(opts ...Option) (*Client, error) {
+	testConformance(t, testStore{dir: t.TempDir(), client: func(opts ...Option) (*Client, error) {
 		return New(append([]Option{WithS3Endpoint(srv.S3URL, srv.Region, srv.Bucket), WithS3Credentials(srv.AccessKeyID, srv.SecretAccessKey), fast}, opts...)...)
 	}})
 }
@@ -378,9 +378,9 @@ func (g s3Server) start(t *testing.T) func(opts ...Option) (*Client, error) {
 }
 
 func TestConformanceOfVersitygw(t *testing.T) {
-	testConformance(t, store{dir: t.TempDir(), client: versitygw.start(t)})
+	testConformance(t, testStore{dir: t.TempDir(), client: versitygw.start(t)})
 }
 
 func TestConformanceOfMinIO(t *testing.T) {
-	testConformance(t, store{dir: t.TempDir(), client: minio.start(t)})
+	testConformance(t, testStore{dir: t.TempDir(), client: minio.start(t)})
 }

@@ -66,6 +66,19 @@ func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Obj
 	return Object{Key: key, Size: got.size, ETag: got.etag}, nil
 }
 
+// downloadFile fills the file at path, whole or not at all.
+func (v *volume) downloadFile(ctx context.Context, op, key, path string) (Object, error) {
+	var obj Object
+	err := writeWhole(path, func(w io.Writer) (err error) {
+		obj, err = v.download(ctx, op, key, w)
+		return err
+	})
+	if err != nil {
+		return Object{}, asError(op, err)
+	}
+	return obj, nil
+}
+
 // run reads until everything is there.
 func (r *reading) run(ctx context.Context, op string) error {
 	r.t, ctx = r.v.begin(ctx, op)

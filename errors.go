@@ -182,6 +182,14 @@ func ended(ctx context.Context, op string) *Error {
 	return e
 }
 
+// asError makes an *Error of any error.
+func asError(op string, err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return &Error{Op: op, Err: err}
+}
+
 // redacted replaces every secret in an answer's body: a server that echoes
 // what it was sent must not put a key into our errors.
 func redacted(body []byte, secrets []string) []byte {

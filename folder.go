@@ -14,13 +14,8 @@ import (
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
-// UploadDir uploads every file of a folder and of those in it, several at a
-// time, as prefix/<path within the folder>. It refuses, before any traffic,
-// what is neither a regular file nor a folder: symbolic links above all. The
-// first failure ends it; what was uploaded until then is returned with the
-// error, and stays. Empty folders are left out. The objects come in the order
-// of their paths.
-func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, error) {
+// uploadDir is [Client.UploadDir].
+func (s *store) uploadDir(ctx context.Context, dir, prefix string) ([]Object, error) {
 	op := "upload folder " + dir
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -31,22 +26,22 @@ func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, e
 	if err != nil {
 		return nil, refuse(op, "dir", "%w", err)
 	}
-	o, err := c.beginS3(ctx, op)
+	o, err := s.begin(ctx, op)
 	if err != nil {
 		return nil, err
 	}
 	defer o.end()
 	objects := make([]Object, len(keys))
-	err = sharing(o, c, op, indexes(len(keys)), func(ctx context.Context, i int) (err error) {
-		objects[i], err = c.volume.upload(ctx, "upload "+keys[i].key, keys[i].key, fileIn(root, keys[i].path))
+	err = sharing(o, s.volume, op, indexes(len(keys)), func(ctx context.Context, i int) (err error) {
+		objects[i], err = s.volume.upload(ctx, "upload "+keys[i].key, keys[i].key, fileIn(root, keys[i].path))
 		return err
 	})
 	return slices.DeleteFunc(objects, func(o Object) bool { return o.Key == "" }), err
 }
 
 // sharing is line.ForEach with the pool's width, as one caller of the pool.
-func sharing[T any](o *operation, c *Client, op string, produce line.Producer[T], do func(context.Context, T) error) error {
-	err := line.ForEach(asCaller(o), c.volume.places.Size()+1, produce, do)
+func sharing[T any](o *operation, v *volume, op string, produce line.Producer[T], do func(context.Context, T) error) error {
+	err := line.ForEach(asCaller(o), v.places.Size()+1, produce, do)
 	switch {
 	case err == nil:
 		return nil
@@ -68,9 +63,9 @@ func indexes(n int) line.Producer[int] {
 }
 
 // listed produces the objects of a listing.
-func (c *Client) listed(prefix string) line.Producer[Object] {
+func (s *store) listed(prefix string) line.Producer[Object] {
 	return func(ctx context.Context, emit func(Object) error) error {
-		for obj, err := range c.List(ctx, prefix) {
+		for obj, err := range s.list(ctx, prefix) {
 			if err == nil {
 				err = emit(obj)
 			}
@@ -107,13 +102,8 @@ func keysOf(root *os.Root, prefix string) (files []keyedFile, err error) {
 	return files, err
 }
 
-// DownloadDir downloads every object under the folder prefix ("" for the whole
-// volume) to a folder, several at a time, each file whole or not at all. The
-// folder and those in it are made where they are not there; a file that is
-// there is replaced. A key that would lead out of the folder is refused, by its
-// names and by symbolic links alike. The first failure ends it; what was
-// downloaded until then is returned with the error.
-func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
+// downloadDir is [Client.DownloadDir].
+func (s *store) downloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
 	op := "download folder " + prefix
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, refuse(op, "dir", "%w", err)
@@ -126,14 +116,14 @@ func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object,
 	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	o, err := c.beginS3(ctx, op)
+	o, err := s.begin(ctx, op)
 	if err != nil {
 		return nil, err
 	}
 	defer o.end()
 	var done objectList
-	err = sharing(o, c, op, c.listed(prefix), func(ctx context.Context, obj Object) error {
-		got, err := c.volume.downloadInto(ctx, root, obj.Key, strings.TrimPrefix(obj.Key, prefix))
+	err = sharing(o, s.volume, op, s.listed(prefix), func(ctx context.Context, obj Object) error {
+		got, err := s.volume.downloadInto(ctx, root, obj.Key, strings.TrimPrefix(obj.Key, prefix))
 		if err == nil && got.Key != "" {
 			done.add(got)
 		}
@@ -166,29 +156,26 @@ func (v *volume) downloadInto(ctx context.Context, root *os.Root, key, name stri
 	return obj, nil
 }
 
-// DeleteAll deletes every object whose key begins with prefix, and tells how
-// many that were: one request each, several at a time, since the gateway knows
-// no other way (Runpod docs). Mind that "results" begins "results2" too. An
-// empty prefix is refused. The first failure ends it.
-func (c *Client) DeleteAll(ctx context.Context, prefix string) (int, error) {
+// deleteAll is [Client.DeleteAll].
+func (s *store) deleteAll(ctx context.Context, prefix string) (int, error) {
 	op := "delete all " + prefix
 	if prefix == "" {
 		return 0, refuse(op, "prefix", "it is empty, which would delete everything on the volume")
 	}
-	o, err := c.beginS3(ctx, op)
+	o, err := s.begin(ctx, op)
 	if err != nil {
 		return 0, err
 	}
 	defer o.end()
 	var done, folders objectList
 	remove := func(ctx context.Context, obj Object) error {
-		err := c.volume.delete(ctx, "delete "+obj.Key, obj.Key)
+		err := s.volume.delete(ctx, "delete "+obj.Key, obj.Key)
 		if err == nil {
 			done.add(obj)
 		}
 		return err
 	}
-	err = sharing(o, c, op, c.listed(prefix), func(ctx context.Context, obj Object) error {
+	err = sharing(o, s.volume, op, s.listed(prefix), func(ctx context.Context, obj Object) error {
 		if strings.HasSuffix(obj.Key, "/") { // a folder, which must be empty first
 			folders.add(obj)
 			return nil

@@ -2,413 +2,296 @@ package runpod
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Job is one round trip: upload the inputs, call the endpoint with them, fetch
-// the result, clean up. The zero value of every field means what it says.
+// the result, delete the inputs. Most jobs set Inputs, Path, Body, Output and
+// SaveTo. A Job without inputs, body and output is a plain POST to Path.
 type Job struct {
-	ID     string     // names the job in results and errors; "": its index
-	Inputs []JobInput // uploaded at the same time, as far as the pool has room
-
-	Method string // "" means POST
-	Path   string // on the endpoint, such as /api/v1/tryon
-
-	// Body makes the request's JSON from the uploaded inputs, in their order;
-	// nil: no body.
+	// ID names the job in its Result and in errors. Default "": its index.
+	ID string
+	// Inputs are uploaded at the same time, as far as the S3 pool has room.
+	// Default: none.
+	Inputs []JobInput
+	// Method is the request's HTTP method. Default "": POST.
+	Method string
+	// Path is where on the endpoint the request goes, such as /api/v1/tryon.
+	Path string
+	// Body makes what is sent as the request's JSON, from the uploaded inputs
+	// in their order; [Object.WorkerPath] is where the worker finds one. Its
+	// error ends the job. Default nil: no body.
 	Body func([]Object) (any, error)
-	// Output says which object is the result, as a key or as a path under
-	// /runpod-volume; nil: the response itself is.
+	// Output returns which object is the result, as a key or as a path under
+	// /runpod-volume. Its error ends the job. Default nil: the response is the
+	// result.
 	Output func(*Response) (key string, err error)
-	// SaveTo is the file the result is written to, whole or not at all; "":
-	// it is not fetched.
+	// SaveTo is the file that the result is written to, whole or not at all. Its
+	// folder must exist; a file that is there is replaced. Default "": the
+	// result is not fetched.
 	SaveTo string
-	// Idempotent says that the request may run twice, see [Idempotent].
+	// Idempotent says that the request may run twice; see [Idempotent].
 	Idempotent bool
-	// KeepInputs leaves the uploaded inputs on the volume. Otherwise they are
-	// deleted when the job ends, however it ends. Keys that jobs share want it.
+	// KeepInputs leaves the uploaded inputs on the volume. Default false: they
+	// are deleted when the job ends, however it ends. Set it if jobs share keys.
 	KeepInputs bool
 }
 
 // JobInput is one input of a job and the key to upload it under.
 type JobInput struct {
-	Key   string // "": a unique inputs/<random>/<name>
+	// Key is the object's key. Default "": a unique inputs/<random>/<name>.
+	Key string
+	// Input is the content: [File], [Bytes] or [Reader].
 	Input Input
 }
 
-// Result is what a job came to. With an error it holds what was reached.
+// Result is what a job has reached: all of it, or with an error what came
+// before that.
 type Result struct {
-	JobID    string    // the job's ID, or its index where it had none
+	JobID    string    // the job's ID, or its index if it had none
 	Index    int       // the job's place in RunAll's sequence, from 0
 	Inputs   []Object  // as uploaded; without KeepInputs they are gone again
 	Response *Response // the endpoint's answer
-	Output   Object    // the result on the volume, where the job has an Output
+	Output   Object    // the result on the volume, if the job has an Output
 	Attempts []Attempt // the call's attempts
 }
 
-// Run does one job. The job is checked whole before any traffic; the error is
-// an *Error that names it.
-func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.run(ctx, job, 0) }
+// runner does jobs: it has what round trips need of a Client. It is safe for
+// concurrent use.
+type runner struct {
+	life    *lifetime
+	volume  *volume
+	calls   *caller
+	missing func(op string) error // what is not set of the volume, if anything
+	logger  *slog.Logger
+	cleanup time.Duration // what deleting a job's inputs may take
+	most    int           // jobs that RunAll has under way at once
+}
 
-func (c *Client) run(ctx context.Context, job Job, index int) (Result, error) {
-	if job.ID == "" {
-		job.ID = strconv.Itoa(index)
-	}
-	r := Result{JobID: job.ID, Index: index}
-	err := c.roundTrip(ctx, &job, &r)
+// trip is one job under way. It belongs to one goroutine.
+type trip struct {
+	*runner
+	job    Job
+	made   map[string]bool // the keys that were made up
+	result Result
+}
+
+func (r *runner) run(ctx context.Context, job Job, index int) (Result, error) {
+	job.ID = cmp.Or(job.ID, strconv.Itoa(index))
+	t := &trip{runner: r, job: job, result: Result{JobID: job.ID, Index: index}}
+	err := t.run(ctx)
+	return t.result, named(err, job.ID)
+}
+
+// named puts a job's name on its error.
+func named(err error, id string) error {
 	if err == nil {
-		return r, nil
+		return nil
 	}
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		e = &Error{Op: "run", Err: err}
 	}
-	named := *e
-	named.JobID = job.ID
-	return r, &named
+	own := *e
+	own.JobID = id
+	return &own
 }
 
-func (c *Client) roundTrip(ctx context.Context, job *Job, r *Result) (err error) {
-	made, err := c.checkJob(job)
-	if err != nil {
+// run is the whole round trip.
+func (t *trip) run(ctx context.Context) error {
+	if err := t.check(); err != nil {
 		return err
 	}
-	o, err := c.life.begin(ctx, "run")
+	o, err := t.life.begin(ctx, "run")
 	if err != nil {
 		return err
 	}
 	defer o.end()
-	defer func() { c.cleanUp(o, job, made, r) }()
+	defer t.cleanUp(o)
 	var coming *lease
-	if len(job.Inputs) > 0 {
-		coming = c.ep.wake.lease()
+	if len(t.job.Inputs) > 0 {
+		coming = t.calls.ep.wake.lease()
 		defer coming.end()
 	}
-	if r.Inputs, err = c.uploadAll(o, job.Inputs); err != nil {
+	if err := t.upload(o); err != nil {
 		return err
 	}
-	var in any
-	if job.Body != nil {
-		if in, err = job.Body(r.Inputs); err != nil {
-			return &Error{Op: "make the request", Field: "Body", Kind: ErrBadRequest, Err: err}
-		}
-	}
-	var opts []CallOption
-	if job.Idempotent {
-		opts = append(opts, Idempotent())
-	}
-	r.Response, err = c.Call(coming.carry(o), job.Method, job.Path, in, nil, opts...)
-	if r.Response != nil {
-		r.Attempts = r.Response.Attempts
-	} else if e, ok := errors.AsType[*Error](err); ok {
-		r.Attempts = e.Attempts
-	}
-	if err != nil {
+	if err := t.call(coming.carry(o)); err != nil {
 		return err
 	}
-	return c.fetch(o, job, r)
+	return t.fetch(o)
 }
 
-// checkJob refuses a job that cannot work, before any traffic. It gives the
-// keys that it made up.
-func (c *Client) checkJob(job *Job) (made map[string]bool, err error) {
+// check refuses a job that cannot work, before any traffic. Nothing is checked
+// again after it.
+func (t *trip) check() error {
 	const op = "run"
-	if job.Method == "" {
-		job.Method = "POST"
-	}
-	if err := c.config.missingForCalls(job.Method, job.Path); err != nil {
-		return nil, err
+	job := &t.job
+	job.Method = cmp.Or(job.Method, http.MethodPost)
+	if err := t.calls.missing(job.Method, job.Path); err != nil {
+		return err
 	}
 	if len(job.Inputs) > 0 || job.Output != nil && job.SaveTo != "" {
-		if err := c.config.missingForS3(op); err != nil {
-			return nil, err
+		if err := t.missing(op); err != nil {
+			return err
 		}
 	}
 	if _, err := parsePath(job.Path); err != nil {
-		return nil, refuse(op, "Path", "%w", err)
+		return refuse(op, "Path", "%w", err)
 	}
 	if !isToken(job.Method) {
-		return nil, refuse(op, "Method", "%q is not an HTTP method", job.Method)
+		return refuse(op, "Method", "%q is not an HTTP method", job.Method)
 	}
 	if job.SaveTo != "" {
 		if err := checkTarget(job.SaveTo); err != nil {
-			return nil, refuse(op, "SaveTo", "%w", err)
+			return refuse(op, "SaveTo", "%w", err)
 		}
 	}
-	return job.checkInputs(op)
+	return t.checkInputs(op)
 }
 
 // checkInputs checks inputs and keys, and makes up the keys that are "". The
 // caller's slice is not changed.
-func (job *Job) checkInputs(op string) (made map[string]bool, err error) {
-	made = make(map[string]bool, len(job.Inputs))
-	first := make(map[string]int, len(job.Inputs))
-	inputs := make([]JobInput, len(job.Inputs))
-	for i, in := range job.Inputs {
+func (t *trip) checkInputs(op string) error {
+	t.made = make(map[string]bool, len(t.job.Inputs))
+	first := make(map[string]int, len(t.job.Inputs))
+	inputs := make([]JobInput, len(t.job.Inputs))
+	for i, in := range t.job.Inputs {
 		field := fmt.Sprintf("Inputs[%d]", i)
 		if err := in.Input.check(); err != nil {
-			return nil, refuse(op, field+".Input", "%w", err)
+			return refuse(op, field+".Input", "%w", err)
 		}
 		if in.Key == "" {
 			in.Key = uniqueKey(in.Input)
-			made[in.Key] = true
+			t.made[in.Key] = true
 		}
 		if err := checkKey(in.Key); err != nil {
-			return nil, refuse(op, field+".Key", "%w", err)
+			return refuse(op, field+".Key", "%w", err)
 		}
 		if j, taken := first[in.Key]; taken {
-			return nil, refuse(op, field+".Key", "%q is the key of Inputs[%d] too", in.Key, j)
+			return refuse(op, field+".Key", "%q is the key of Inputs[%d] too", in.Key, j)
 		}
 		first[in.Key], inputs[i] = i, in
 	}
-	job.Inputs = inputs
-	return made, nil
+	t.job.Inputs = inputs
+	return nil
 }
 
-// uploadAll uploads a job's inputs side by side. The first failure ends the
-// others. It returns when none is under way any more; what was not uploaded
-// has no Key.
-func (c *Client) uploadAll(ctx context.Context, inputs []JobInput) ([]Object, error) {
+// upload uploads the inputs side by side. The first failure ends the others. It
+// returns when none is under way any more; what was not uploaded has no Key.
+func (t *trip) upload(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	objects := make([]Object, len(inputs))
-	errs := make([]error, len(inputs))
+	t.result.Inputs = make([]Object, len(t.job.Inputs))
 	var first sync.Once
 	var failed error
 	var wg sync.WaitGroup
-	for i, in := range inputs {
+	for i, in := range t.job.Inputs {
 		wg.Go(func() {
-			objects[i], errs[i] = c.Upload(ctx, in.Key, in.Input)
-			if errs[i] != nil {
-				first.Do(func() { failed = errs[i]; cancel() })
+			obj, err := t.volume.upload(ctx, "upload "+in.Key, in.Key, in.Input)
+			t.result.Inputs[i] = obj
+			if err != nil {
+				first.Do(func() { failed = err; cancel() })
 			}
 		})
 	}
 	wg.Wait()
-	return objects, failed
+	return failed
 }
 
-// fetch brings a job's result back.
-func (c *Client) fetch(ctx context.Context, job *Job, r *Result) error {
-	if job.Output == nil {
-		if job.SaveTo == "" {
-			return nil
+// call calls the endpoint with the uploaded inputs.
+func (t *trip) call(ctx context.Context) (err error) {
+	var in any
+	if t.job.Body != nil {
+		if in, err = t.job.Body(t.result.Inputs); err != nil {
+			return &Error{Op: "make the request", Field: "Body", Kind: ErrBadRequest, Err: err}
 		}
-		err := writeWhole(job.SaveTo, func(w io.Writer) error {
-			_, err := io.Copy(w, bytes.NewReader(r.Response.Body))
-			return err
-		})
-		if err != nil {
-			return &Error{Op: "save the answer", Field: "SaveTo", Attempts: r.Attempts, Err: err}
-		}
-		return nil
 	}
-	path, err := job.Output(r.Response)
-	if err == nil {
-		r.Output.Key, err = KeyFromWorkerPath(path)
+	var opts []CallOption
+	if t.job.Idempotent {
+		opts = append(opts, Idempotent())
 	}
-	if err != nil {
-		return &Error{Op: "find the result in the answer", Status: r.Response.Status, WorkerID: r.Response.WorkerID,
-			Attempts: r.Attempts, Body: capped(r.Response.Body), Err: err}
-	}
-	if job.SaveTo == "" {
-		return nil
-	}
-	obj, err := c.DownloadFile(ctx, r.Output.Key, job.SaveTo)
-	if err == nil {
-		r.Output = obj
+	t.result.Response, err = t.calls.within(ctx, t.job.Method, t.job.Path, in, nil, opts)
+	if t.result.Response != nil {
+		t.result.Attempts = t.result.Response.Attempts
+	} else if e, ok := errors.AsType[*Error](err); ok {
+		t.result.Attempts = e.Attempts
 	}
 	return err
 }
 
-// cleanUp deletes the inputs that a job uploaded, also when its context has
+// fetch brings the result back.
+func (t *trip) fetch(ctx context.Context) error {
+	if t.job.Output == nil {
+		return t.saveAnswer()
+	}
+	r := t.result.Response
+	path, err := t.job.Output(r)
+	if err == nil {
+		t.result.Output.Key, err = KeyFromWorkerPath(path)
+	}
+	if err != nil {
+		return &Error{Op: "find the result in the answer", Status: r.Status, WorkerID: r.WorkerID,
+			Attempts: r.Attempts, Body: capped(r.Body), Err: err}
+	}
+	if t.job.SaveTo == "" {
+		return nil
+	}
+	key := t.result.Output.Key
+	obj, err := t.volume.downloadFile(ctx, "download "+key, key, t.job.SaveTo)
+	if err == nil {
+		t.result.Output = obj
+	}
+	return err
+}
+
+// saveAnswer writes the answer itself to the job's file, if it has one.
+func (t *trip) saveAnswer() error {
+	if t.job.SaveTo == "" {
+		return nil
+	}
+	err := writeWhole(t.job.SaveTo, func(w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(t.result.Response.Body))
+		return err
+	})
+	if err != nil {
+		return &Error{Op: "save the answer", Field: "SaveTo", Attempts: t.result.Attempts, Err: err}
+	}
+	return nil
+}
+
+// cleanUp deletes the inputs that the job uploaded, also when its context has
 // ended. An upload that failed may still have been stored, so a key that was
-// made up for it is deleted all the same; a caller's own key is not, since what
-// is there may be older, and neither is what was there before. What cannot be deleted is logged: the job's outcome
-// stands.
-func (c *Client) cleanUp(ctx context.Context, job *Job, made map[string]bool, r *Result) {
-	if job.KeepInputs {
+// made up for it is deleted all the same. A caller's own key is not, since what
+// is there may be older, and neither is what was there before. What cannot be
+// deleted is logged: the job's outcome stands.
+func (t *trip) cleanUp(ctx context.Context) {
+	if t.job.KeepInputs {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.policy.Stall)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.cleanup)
 	defer cancel()
 	var wg sync.WaitGroup
-	for i, obj := range r.Inputs {
-		key := job.Inputs[i].Key
-		if obj.Key == "" && !made[key] || obj.Existed {
+	for i, obj := range t.result.Inputs {
+		key := t.job.Inputs[i].Key
+		if obj.Key == "" && !t.made[key] || obj.Existed {
 			continue
 		}
 		wg.Go(func() {
-			if err := c.volume.delete(ctx, "delete "+key, key); err != nil {
-				c.config.logger.LogAttrs(ctx, slog.LevelWarn, "input left on the volume",
-					slog.String("job", job.ID), slog.String("key", key), slog.String("error", err.Error()))
+			if err := t.volume.delete(ctx, "delete "+key, key); err != nil {
+				t.logger.LogAttrs(ctx, slog.LevelWarn, "input left on the volume",
+					slog.String("job", t.job.ID), slog.String("key", key), slog.String("error", err.Error()))
 			}
 		})
 	}
 	wg.Wait()
-}
-
-// RunAll does jobs side by side and yields each result as it is there, with
-// the error that the job ended in. Yield is called on the caller's goroutine.
-//
-// A RunAll that cannot begin, since the context has ended or the Client is
-// closed, yields one error with a Result of Index -1.
-//
-// The sequence is read by one goroutine, never more than one job ahead of what
-// the S3 pool and the endpoint can use together; a consumer that is slow to
-// take results holds back new jobs, not running ones. Breaking out of the loop
-// cancels what is in flight and returns when it has ended. When the context
-// ends, or the Client is closed, no further job is read, and each job that had
-// begun is reported once. A sequence that blocks must itself watch the context:
-// RunAll returns only when the sequence has.
-func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
-	return func(yield func(Result, error) bool) {
-		o, err := c.life.begin(ctx, "run all")
-		if err != nil {
-			yield(Result{Index: -1}, err)
-			return
-		}
-		b := newBatch(c, o)
-		defer b.stop()
-		go b.start(jobs)
-		for out := range b.outcomes {
-			b.room.Release()
-			if !yield(out.Result, out.err) {
-				return
-			}
-		}
-	}
-}
-
-// batch is one RunAll under way.
-type batch struct {
-	c        *Client
-	op       *operation
-	room     *line.Gate // a job's place, from before it is read until its result is taken
-	outcomes chan outcome
-	running  sync.WaitGroup
-}
-
-type outcome struct {
-	Result
-	err error
-}
-
-func newBatch(c *Client, o *operation) *batch {
-	// Full uploads beside a full endpoint: more jobs could use nothing.
-	most := c.config.maxInFlight + c.config.s3Conns
-	return &batch{c: c, op: o, room: line.NewGate(most), outcomes: make(chan outcome, most)}
-}
-
-// start reads the jobs and starts each when there is room. It closes outcomes
-// when all have ended; it never blocks on a result, since every job has its
-// place in the channel.
-func (b *batch) start(jobs iter.Seq[Job]) {
-	defer close(b.outcomes)
-	defer b.running.Wait()
-	if b.room.Acquire(b.op) != nil {
-		return
-	}
-	index := 0
-	for job := range jobs {
-		if b.op.Err() != nil {
-			return
-		}
-		at := index
-		b.running.Go(func() {
-			result, err := b.c.run(b.op, job, at)
-			b.outcomes <- outcome{result, err}
-		})
-		index++
-		if b.room.Acquire(b.op) != nil {
-			return
-		}
-	}
-}
-
-// stop ends what is in flight and waits for it.
-func (b *batch) stop() {
-	b.op.cancel(context.Canceled)
-	for range b.outcomes {
-	}
-	b.op.end()
-}
-
-// Stats is a snapshot of what a Client has done and is doing.
-type Stats struct {
-	// Calls are those begun by Call, Do and Run; CallsFailed those that ended
-	// without a good answer. Attempts counts what was sent for them, ColdRefusals
-	// the attempts for which the balancer had no worker, Troubles those retried
-	// for another reason.
-	Calls, CallsFailed, Attempts, ColdRefusals, Troubles int64
-	// JobCalls, JobCallsFailed, JobAttempts and JobTroubles say the same of calls
-	// of the job API, whose every look at a job is one. A job that failed is no
-	// failed call.
-	JobCalls, JobCallsFailed, JobAttempts, JobTroubles int64
-	// InFlight requests are at the endpoint now, PeakInFlight is the most there
-	// ever were, Waiting wait for a
-	// place, of which there are Limit.
-	InFlight, PeakInFlight, Waiting, Limit int
-	// EndpointConnsOpened and EndpointConnsPeak count connections to the endpoint.
-	EndpointConnsOpened, EndpointConnsPeak int
-	// Uploads and Downloads are the whole objects moved, BytesUp and BytesDown
-	// their sizes, S3Attempts the requests that it took, deletions included.
-	Uploads, Downloads, BytesUp, BytesDown, S3Attempts int64
-	// S3ConnsOpened and S3ConnsPeak count connections to the S3 gateway.
-	S3ConnsOpened, S3ConnsPeak int
-	// HeldWorkers are those that this Client's holds add to the endpoint's
-	// minimum now, HeldWorkerSeconds is what they have come to, and are paid for,
-	// whether calls used them or not.
-	HeldWorkers       int
-	HeldWorkerSeconds float64
-	// WakePings are the light requests sent to start workers and to keep them;
-	// WarmWorkerSeconds is, to within a few seconds for each worker, how long
-	// workers stood idle because of them.
-	WakePings         int64
-	WarmWorkerSeconds float64
-	// LastAnswer is when a worker last answered any call; zero: never.
-	LastAnswer time.Time
-}
-
-// Stats tells what the Client has done so far. Its figures are each right,
-// and of about the same moment.
-func (c *Client) Stats() Stats {
-	s := Stats{
-		Calls:        c.ep.counts.calls.Load(),
-		CallsFailed:  c.ep.counts.failed.Load(),
-		Attempts:     c.ep.counts.attempts.Load(),
-		ColdRefusals: c.ep.counts.cold.Load(),
-		Troubles:     c.ep.counts.trouble.Load(),
-
-		JobCalls:       c.jobs.ep.counts.calls.Load(),
-		JobCallsFailed: c.jobs.ep.counts.failed.Load(),
-		JobAttempts:    c.jobs.ep.counts.attempts.Load(),
-		JobTroubles:    c.jobs.ep.counts.trouble.Load(),
-
-		Uploads:    c.volume.done.uploads.Load(),
-		Downloads:  c.volume.done.downloads.Load(),
-		BytesUp:    c.volume.done.bytesUp.Load(),
-		BytesDown:  c.volume.done.bytesDown.Load(),
-		S3Attempts: c.volume.done.attempts.Load(),
-	}
-	s.HeldWorkers, s.HeldWorkerSeconds = c.holds.counts()
-	s.WakePings, s.WarmWorkerSeconds = c.ep.wake.counts()
-	s.InFlight, s.PeakInFlight, s.Waiting = c.ep.admission.gate.Counts()
-	s.Limit = c.ep.admission.gate.Limit()
-	s.EndpointConnsOpened, s.EndpointConnsPeak = c.ep.conns.counts()
-	s.S3ConnsOpened, s.S3ConnsPeak = c.volume.conns.counts()
-	if last := c.ep.lastAnswer.Load(); last != 0 {
-		s.LastAnswer = time.Unix(0, last)
-	}
-	return s
 }

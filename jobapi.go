@@ -19,6 +19,7 @@ import (
 // key, policy, logger and observer; its limits are the service's own.
 type jobs struct {
 	ep     *endpoint
+	calls  *caller
 	limits map[string]*jobLimit // by operation, the first word of the path
 	held   atomic.Int64         // requests that the service holds until a job ends
 }
@@ -43,13 +44,14 @@ func newJobLimit(perWindow, atOnce int) *jobLimit {
 	return l
 }
 
-func newJobs(c *config) *jobs {
+func newJobs(c *config, life *lifetime) *jobs {
 	own := *c
 	own.endpoint = cmp.Or(c.jobsURL, jobsURLOf(c.endpoint))
 	own.maxInFlight, own.admission, own.limiter = maxJobCalls, AdmissionOff, nil
 	own.control, own.warm = nil, warmConfig{}
 	own.classifiers = append(slices.Clip(c.classifiers), jobClassifier)
-	return &jobs{ep: newEndpoint(&own), limits: map[string]*jobLimit{
+	ep := newEndpoint(&own)
+	return &jobs{ep: ep, calls: &caller{ep: ep, life: life, missing: own.missingForCalls}, limits: map[string]*jobLimit{
 		"run":         newJobLimit(1000, 200),
 		"runsync":     newJobLimit(2000, maxJobCalls),
 		"status":      newJobLimit(2000, maxJobCalls),
@@ -110,7 +112,11 @@ func (c *Client) callJobs(ctx context.Context, method, path string, body []byte,
 		return err
 	}
 	defer leave()
-	_, err = c.ask(ctx, c.jobs.ep, method, path, body, out, opts)
+	var in any
+	if body != nil {
+		in = body
+	}
+	_, err = c.jobs.calls.call(ctx, method, path, in, out, opts)
 	return err
 }
 

@@ -18,17 +18,33 @@ type lifetime struct {
 
 func newLifetime() *lifetime { return &lifetime{done: make(chan struct{})} }
 
-// enter lets a call begin, unless the Client is closed; leave is its end.
-func (l *lifetime) enter() bool {
+// enter lets a call begin, unless its context has ended or the Client is closed;
+// leave is its end.
+func (l *lifetime) enter(ctx context.Context, op string) error {
+	if err := unfit(ctx, op); err != nil {
+		return err
+	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if !l.closed {
-		l.waiting.Add(1)
+	if l.closed {
+		return &Error{Op: op, Kind: ErrClosed}
 	}
-	return !l.closed
+	l.waiting.Add(1)
+	return nil
 }
 
 func (l *lifetime) leave() { l.waiting.Done() }
+
+// unfit says why nothing can begin under a context; nil if it can.
+func unfit(ctx context.Context, op string) error {
+	switch {
+	case ctx == nil:
+		return refuse(op, "ctx", "it is nil")
+	case ctx.Err() != nil:
+		return ended(ctx, op)
+	}
+	return nil
+}
 
 // isClosed reports whether done is closed.
 func (l *lifetime) isClosed() bool {
@@ -53,8 +69,8 @@ type operation struct {
 // begin begins an operation. It fails where the context has ended or the Client
 // is closed.
 func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
-	if ctx.Err() != nil {
-		return nil, ended(ctx, op)
+	if err := unfit(ctx, op); err != nil {
+		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,18 +10,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// List yields every object whose key begins with prefix ("" for all of them),
-// in the gateway's order, which is that of the keys. It asks for them in
-// pages, as the loop gets there. After an error nothing more comes.
-//
-// The gateway was seen to give a page's token a second time, and to be slow
-// above 10,000 objects (Runpod docs): such a listing goes on after the last key
-// that came, and yields no object twice.
-func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+// list is [Client.List].
+func (s *store) list(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		l := &listing{prefix: prefix, tokens: map[string]bool{}}
 		for !l.end {
-			objects, err := c.listPage(ctx, l)
+			objects, err := s.listPage(ctx, l)
 			if err != nil {
 				yield(Object{}, err)
 				return
@@ -35,15 +29,15 @@ func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[Object, erro
 	}
 }
 
-func (c *Client) listPage(ctx context.Context, l *listing) ([]Object, error) {
+func (s *store) listPage(ctx context.Context, l *listing) ([]Object, error) {
 	op := "list " + l.prefix
-	o, err := c.beginS3(ctx, op)
+	o, err := s.begin(ctx, op)
 	if err != nil {
 		return nil, err
 	}
 	defer o.end()
-	t, s3ctx := c.volume.begin(o, op)
-	out, err := c.volume.client.ListObjectsV2(s3ctx, l.request(c.volume.bucket), func(o *s3.Options) { o.Retryer = t })
+	t, s3ctx := s.volume.begin(o, op)
+	out, err := s.volume.client.ListObjectsV2(s3ctx, l.request(s.volume.bucket), func(o *s3.Options) { o.Retryer = t })
 	if err != nil {
 		return nil, t.fail(err)
 	}

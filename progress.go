@@ -38,9 +38,6 @@ func WithProgress(ctx context.Context, p *Progress) context.Context {
 	return context.WithValue(ctx, progressKey{}, p)
 }
 
-// Progress tells how far all uploads and downloads of the Client are.
-func (c *Client) Progress() Transferred { return c.volume.progress.Now() }
-
 // meter counts for the Client and for the context alike.
 type meter struct{ all, own *Progress }
 

@@ -6,57 +6,28 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// Transport gives HTTP clients that others wrote the resilience of
-// [Client.Do]: put it into an [http.Client], and that into openai-go, a
-// generated client, a WebSocket library. It is an ordinary [http.RoundTripper],
-// safe for concurrent use, and works until the Client is closed.
-//
-// Requests to the endpoint's own host get the Client's key in place of whatever
-// Authorization the other client has put there (Do keeps a caller's own). They
-// take their place in flight, are retried by the table of the package
-// documentation, and are logged and observed; options come with the request's
-// context, see [WithCallOptions]. Every final HTTP status is an answer, handed
-// over when its headers are there, so that streams flow as they come; a stream
-// that breaks off is an error of its Read. A 101 is passed on untouched.
-//
-// Requests elsewhere, after a redirect for instance, are sent once and as they
-// are, but for headers that have the Client's key in them: these are left out.
-//
-// A body that GetBody opens anew is sent as often as it takes, and so is one of
-// known length, which is read into memory (at most 30 MB). Any other body is
-// sent once, as it comes, so that streams in both directions work: where a
-// retry would need it again there is none, and the error or, where there is an
-// answer, the log says so.
-//
-// Waiting for a cold endpoint takes minutes: give the other client no timeout
-// of its own ([http.Client.Timeout] is one for the whole exchange, streams
-// included), a context where one is wanted, and switch its retries off.
-func (c *Client) Transport() http.RoundTripper { return &transport{c} }
-
-// HTTPClient gives an HTTP client on [Client.Transport], without a timeout. Its
-// paths may do without a host: Get("/health") asks the endpoint. It is the
-// caller's to change.
-func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: c.Transport()} }
-
-type transport struct{ c *Client }
+// transport is [Client.Transport].
+type transport struct{ calls *caller }
 
 // RoundTrip sends one request; see [Client.Transport].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if u := req.URL; u != nil && u.Host != "" && t.c.ep.base != nil && !sameOrigin(u, t.c.ep.base) {
-		return t.c.passOn(req)
+	base := t.calls.ep.base
+	if req != nil && req.URL != nil && req.URL.Host != "" && base != nil && !sameOrigin(req.URL, base) {
+		return t.calls.passOn(req)
 	}
-	return t.c.send(req, true)
+	return t.calls.send(req, true)
 }
 
 // passOn sends a request to a host that is none of ours.
-func (c *Client) passOn(req *http.Request) (*http.Response, error) {
-	if !c.life.enter() {
+func (c *caller) passOn(req *http.Request) (*http.Response, error) {
+	if err := c.life.enter(req.Context(), req.Method+" "+req.URL.Host); err != nil {
 		closeBody(req)
-		return nil, &Error{Op: req.Method + " " + req.URL.Host, Kind: ErrClosed}
+		return nil, err
 	}
 	defer c.life.leave()
 	out := req
@@ -74,11 +45,12 @@ func (c *Client) passOn(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// keyed is the name of a header with the Client's key in it; "" for none.
-func (c *Client) keyed(h http.Header) string {
+// keyed is the name of a header with a secret of the Client's in it; "" for
+// none.
+func (c *caller) keyed(h http.Header) string {
 	for name, values := range h {
 		for _, v := range values {
-			if c.config.apiKey != "" && strings.Contains(v, c.config.apiKey) {
+			if slices.ContainsFunc(c.ep.secrets, func(secret string) bool { return strings.Contains(v, secret) }) {
 				return name
 			}
 		}

@@ -1,0 +1,75 @@
+package runpod
+
+import "time"
+
+// Stats is what a Client has done since it was made, and what it is doing. It
+// is a plain value.
+type Stats struct {
+	// Calls counts the calls that Call, Do, Run and the HTTP clients have
+	// begun, CallsFailed those that ended without an answer or with a bad one.
+	// Attempts counts the requests sent for them, ColdRefusals the attempts for
+	// which the balancer had no worker, Troubles those that were sent again for
+	// another reason.
+	Calls, CallsFailed, Attempts, ColdRefusals, Troubles int64
+	// JobCalls, JobCallsFailed, JobAttempts and JobTroubles are the same of calls
+	// of the job API. A job that failed is no failed call.
+	JobCalls, JobCallsFailed, JobAttempts, JobTroubles int64
+	// InFlight requests are at the endpoint now, PeakInFlight is the most there
+	// ever were. Waiting requests wait for a place in flight, of which there are
+	// Limit now; see [WithMaxInFlight].
+	InFlight, PeakInFlight, Waiting, Limit int
+	// EndpointConnsOpened counts the connections opened to the endpoint,
+	// EndpointConnsPeak is the most that were open at once.
+	EndpointConnsOpened, EndpointConnsPeak int
+	// Uploads and Downloads count the objects moved whole, BytesUp and BytesDown
+	// are their sizes in bytes. S3Attempts counts all requests to the S3 gateway,
+	// deletions and listings included.
+	Uploads, Downloads, BytesUp, BytesDown, S3Attempts int64
+	// S3ConnsOpened counts the connections opened to the S3 gateway, S3ConnsPeak
+	// is the most that were open at once.
+	S3ConnsOpened, S3ConnsPeak int
+	// HeldWorkers is what this Client's holds add to the endpoint's minimum of
+	// workers now. HeldWorkerSeconds is what they have come to so far: it is paid
+	// for, whether calls used the workers or not.
+	HeldWorkers       int
+	HeldWorkerSeconds float64
+	// WakePings counts the light requests sent to start workers and to keep
+	// them. WarmWorkerSeconds is how long workers stood idle because of them, to
+	// within a few seconds for each worker.
+	WakePings         int64
+	WarmWorkerSeconds float64
+	// LastAnswer is when a worker last answered any call; zero if none has.
+	LastAnswer time.Time
+}
+
+// gather reads every counter. They are read one after the other, so that a
+// call may end between two of them.
+func gather(ep, jobs *endpoint, v *volume, h *holds) Stats {
+	s := Stats{
+		Calls:        ep.counts.calls.Load(),
+		CallsFailed:  ep.counts.failed.Load(),
+		Attempts:     ep.counts.attempts.Load(),
+		ColdRefusals: ep.counts.cold.Load(),
+		Troubles:     ep.counts.trouble.Load(),
+
+		JobCalls:       jobs.counts.calls.Load(),
+		JobCallsFailed: jobs.counts.failed.Load(),
+		JobAttempts:    jobs.counts.attempts.Load(),
+		JobTroubles:    jobs.counts.trouble.Load(),
+
+		Uploads:    v.done.uploads.Load(),
+		Downloads:  v.done.downloads.Load(),
+		BytesUp:    v.done.bytesUp.Load(),
+		BytesDown:  v.done.bytesDown.Load(),
+		S3Attempts: v.done.attempts.Load(),
+
+		LastAnswer: ep.answeredAt(),
+	}
+	s.HeldWorkers, s.HeldWorkerSeconds = h.counts()
+	s.WakePings, s.WarmWorkerSeconds = ep.wake.counts()
+	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
+	s.Limit = ep.admission.gate.Limit()
+	s.EndpointConnsOpened, s.EndpointConnsPeak = ep.conns.counts()
+	s.S3ConnsOpened, s.S3ConnsPeak = v.conns.counts()
+	return s
+}
