@@ -101,6 +101,7 @@ func (o *options) runFlags(f *flag.FlagSet) {
 	f.Float64Var(&s.Rate, "rate", 0, "jobs that arrive in a `second`, at random (Poisson); default: all are there at once")
 	f.Func("ramp", "reach -concurrency step by step in this `time`", toSeconds(&s.Ramp))
 	f.Func("duration", "begin no job after this `time`", toSeconds(&s.Duration))
+	f.IntVar(&s.Warm, "warm", 0, "`workers` that the library wakes during the first uploads (WithWarmup)")
 	f.StringVar(&s.Inputs, "inputs", "", "`folder` of inputs; each job takes the next two files")
 	f.StringVar(&s.Manifest, "manifest", "", "`file` of jobs, JSON lines of files, method, path, body, output, save_to, idempotent, id")
 	f.IntVar(&o.bytes, "bytes", 100_000, "size of the two inputs of a job, where no others are given")
@@ -219,6 +220,8 @@ func (o *options) check(given map[string]bool) error {
 		return fmt.Errorf("-requests %d: want 1 to 100000", s.Requests)
 	case s.Concurrency < 1 || s.Concurrency > 10_000:
 		return fmt.Errorf("-concurrency %d: want 1 to 10000", s.Concurrency)
+	case s.Warm < 0 || s.Warm > 1000:
+		return fmt.Errorf("-warm %d: want 0 to 1000", s.Warm)
 	case s.Rate < 0:
 		return fmt.Errorf("-rate %g: want 0 or more", s.Rate)
 	case o.price < 0:

@@ -207,6 +207,9 @@ func (o *options) continued() error {
 	if !o.given["concurrency"] {
 		s.Concurrency = last.Concurrency
 	}
+	if !o.given["warm"] {
+		s.Warm = last.Warm
+	}
 	s.Only = burst.Missing(logs, last.Name, jobs)
 	return nil
 }

@@ -86,7 +86,7 @@ func TestInterruptedAndResumed(t *testing.T) {
 	f := in(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	time.AfterFunc(time.Second, interrupt) // of about 3
-	command(t, ctx, exitInterrupted, "-speed", "100", "-requests", "30", "-bytes", "10", "-jsonl", f("a.jsonl"), "-report", f("a.html"), "-json", f("a.json"))
+	command(t, ctx, exitInterrupted, "-speed", "100", "-requests", "30", "-warm", "3", "-bytes", "10", "-jsonl", f("a.jsonl"), "-report", f("a.html"), "-json", f("a.json"))
 	first := figures(t, f("a.json"))[0]
 	if first.NotStarted == 0 || first.Failed != 0 || !strings.Contains(readFile(t, f("a.html")), "The run was stopped") {
 		t.Errorf("%+v", first)
@@ -113,6 +113,9 @@ func TestInterruptedAndResumed(t *testing.T) {
 		t.Error(out)
 	}
 	command(t, t.Context(), exitDone, "analyze", "-json", f("c.json"), f("a.jsonl"))
+	if n := strings.Count(readFile(t, f("a.jsonl")), `"warm":3`); n != 2 {
+		t.Errorf("%d of the 2 runs are recorded as warmed", n)
+	}
 	if both := figures(t, f("c.json")); len(both) != 2 || both[0].Succeeded+both[1].Succeeded != 30 {
 		t.Errorf("%+v", both)
 	}
@@ -201,6 +204,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		"MaxWorkers: 2 is below MinWorkers, 5":        {"-min", "5", "-max", "2"},
 		"-requests 0":                                 {"-requests", "0"},
 		"-concurrency -1":                             {"-concurrency", "-1"},
+		"-warm -1":                                    {"-warm", "-1"},
 		"-rate -1":                                    {"-rate", "-1"},
 		"-price -1":                                   {"-price", "-1"},
 		"-speed 0":                                    {"-speed", "0"},

@@ -1,31 +1,54 @@
 // Burst shows what this module is for: 30 jobs, 15 at once, on a Runpod
 // load-balancing endpoint that has scaled to zero. Each job uploads two
 // photographs to the network volume, calls the worker with their paths, and
-// fetches the picture that the worker wrote. It runs the burst through a plain
-// client and then through package runpod, each on an identical endpoint that
-// is simulated in this process with its time sped up; with -live, on yours.
+// downloads the picture that the worker wrote. The burst goes through a plain
+// client and then through package runpod, each on an identical endpoint that is
+// simulated in this process with its time sped up.
 //
 //	go run ./examples/burst
+//
+// The command runpod-burst does the same with other bursts, clients and endpoints.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/gpuburst/runpod-go/internal/burst"
+	"github.com/gpuburst/runpod-go/internal/burst/report"
+	"github.com/gpuburst/runpod-go/internal/burst/tryon"
+	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+// The endpoint of the stress tests, as far as their reports say: three workers
+// from zero, cold starts of a minute or more, 10 to 22 s a picture.
+const (
+	coldStartMin, coldStartMax = 60 * time.Second, 100 * time.Second
+	workMin, workMax           = 10 * time.Second, 22 * time.Second
+	maxWorkers                 = 3
+	queueWait                  = 2 * time.Minute
+	seed                       = 1
+)
+
+// speed is how fast the simulated endpoint's time runs. The faster, the more
+// the real work of a picture (10 to 20 ms) would weigh.
+const speed = 50
+
+// ahead is how many jobs the library has under way beside those at the endpoint:
+// as many as its S3 connections can serve, like RunAll.
+const ahead = 8
 
 // The program's exit statuses.
 const (
@@ -35,21 +58,40 @@ const (
 	exitInterrupted = 130
 )
 
-func run(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) int {
-	s, err := parseFlags(args, stdout)
-	if errors.Is(err, errHelp) {
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	os.Exit(demo{requests: 30, concurrency: 15, endpoint: twin()}.run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// demo is the burst and where its outcome goes.
+type demo struct {
+	requests, concurrency int
+	endpoint              burst.Twin
+	out, json             string
+}
+
+// document is the file that -json writes. A client is absent if it did not run.
+type document struct {
+	Endpoint    string         `json:"endpoint"`
+	Speed       float64        `json:"speed"` // endpoint seconds in a wall second
+	Seed        uint64         `json:"seed"`
+	Concurrency int            `json:"concurrency"`
+	Pictures    string         `json:"pictures"` // the folder of the results
+	Naive       *report.Detail `json:"naive,omitempty"`
+	Client      *report.Detail `json:"client,omitempty"`
+}
+
+func (d demo) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if err := d.parse(args, stdout); errors.Is(err, flag.ErrHelp) {
 		return exitDone
-	}
-	if err == nil {
-		err = s.prepare()
-	}
-	if err != nil {
+	} else if err != nil {
 		fmt.Fprintln(stderr, "burst:", err)
 		return exitUsage
 	}
-	d, err := s.show(ctx, stdout, stderr)
-	if err == nil && s.json != "" {
-		err = writeJSON(s.json, d)
+	doc, err := d.show(ctx, stdout, stderr)
+	if err == nil && d.json != "" {
+		err = writeJSON(d.json, doc)
 	}
 	switch {
 	case err != nil:
@@ -57,139 +99,147 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *os.File) 
 		return exitLost
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case d.lost():
+	case doc.Client.Failed > 0:
 		return exitLost
 	}
 	return exitDone
 }
 
-// show runs the bursts and prints what came of them.
-func (s settings) show(ctx context.Context, stdout io.Writer, stderr *os.File) (d document, err error) {
-	d = document{Endpoint: "simulated", Speed: speed, Seed: s.seed, Concurrency: s.concurrency, Pictures: s.out}
-	if s.live {
-		d.Endpoint, d.Speed = "live", 1
+// parse reads the command line and prepares what it names, before anything is sent.
+func (d *demo) parse(args []string, usage io.Writer) error {
+	f := flag.NewFlagSet("burst", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&d.out, "out", "", "`folder` for the resulting pictures; default: a new temporary one")
+	f.StringVar(&d.json, "json", "", "`file` for what is printed, machine-readable")
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(usage)
+		f.Usage()
+		return err
+	} else if err != nil {
+		return err
 	}
-	fmt.Fprintln(stdout, s.introduction())
-	if s.naive {
-		if d.Naive, err = s.drive(ctx, "naive", burst.Settings{Client: "naive"}, filepath.Join(s.out, "naive"), stderr); err != nil {
-			return d, err
+	if f.NArg() > 0 {
+		return fmt.Errorf("%q: unexpected; flags begin with a dash (-h lists them)", f.Arg(0))
+	}
+	if d.json != "" {
+		file, err := os.OpenFile(d.json, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("-json: %w", err)
 		}
-		printLost(stdout, d.Naive.Jobs)
+		file.Close()
 	}
-	if !s.live || s.warm == 0 {
-		if d.Client, err = s.driveLibrary(ctx, "library", 0, stdout, stderr); err != nil {
-			return d, err
-		}
+	var err error
+	if d.out == "" {
+		d.out, err = os.MkdirTemp("", "runpod-burst-")
+		return err
 	}
-	if s.warm > 0 {
-		if d.Warmed, err = s.driveLibrary(ctx, "warmed", s.warm, stdout, stderr); err != nil {
-			return d, err
-		}
+	if err = os.MkdirAll(d.out, 0o755); err != nil {
+		return fmt.Errorf("-out: %w", err)
 	}
-	return d, conclude(ctx, stdout, d)
+	return nil
 }
 
-// driveLibrary runs the burst through the library and shows every job, unless
-// all was interrupted before: then the summary is nil.
-func (s settings) driveLibrary(ctx context.Context, name string, warm int, stdout io.Writer, stderr *os.File) (*summary, error) {
+// show runs the burst through both clients and prints what came of it.
+func (d demo) show(ctx context.Context, stdout, stderr io.Writer) (doc document, err error) {
+	doc = document{Endpoint: "simulated", Speed: speed, Seed: seed, Concurrency: d.concurrency, Pictures: d.out}
+	fmt.Fprintf(stdout, "%d jobs, %d at once: upload two photographs, call %s, fetch the picture.\n"+
+		"Endpoint: simulated in this process, seed %d: %d workers at most, none at first, cold start %v to %v s,\n"+
+		"%v to %v s of work a picture, refused after %v s without a worker.\n"+
+		"Its time runs %d times as fast; every figure is in its seconds (wall time x %d).\n\n",
+		d.requests, d.concurrency, tryon.Path, seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(),
+		workMin.Seconds(), workMax.Seconds(), queueWait.Seconds(), speed, speed)
+	if doc.Naive, err = d.drive(ctx, burst.Settings{Client: "naive"}, filepath.Join(d.out, "naive"), stderr); err != nil {
+		return doc, err
+	}
+	doc.Naive.WriteLost(stdout)
 	if ctx.Err() != nil {
-		return nil, nil
+		return doc, d.interrupted(stdout, doc.Naive)
 	}
-	sum, err := s.drive(ctx, name, burst.Settings{Client: "library", Warm: warm, Ahead: ahead}, s.out, stderr)
-	if err != nil {
-		return nil, err
+	if doc.Client, err = d.drive(ctx, burst.Settings{Client: "library", Ahead: ahead}, d.out, stderr); err != nil {
+		return doc, err
 	}
-	printLost(stdout, sum.Jobs)
+	doc.Client.WriteLost(stdout)
 	fmt.Fprintln(stdout)
-	return sum, printTable(stdout, sum.Jobs)
+	doc.Client.WriteJobs(stdout)
+	fmt.Fprintln(stdout)
+	report.WriteSideBySide(stdout, doc.Naive, doc.Client)
+	if ctx.Err() != nil {
+		return doc, d.interrupted(stdout, doc.Client)
+	}
+	_, err = fmt.Fprintf(stdout, "\nPictures: %s\n", d.out)
+	return doc, err
 }
 
-// ahead is how many jobs the library has under way beside those at the endpoint:
-// as many as its S3 connections can serve, like RunAll.
-const ahead = 8
+// interrupted says what had been done when Ctrl-C came.
+func (d demo) interrupted(w io.Writer, r *report.Detail) error {
+	_, err := fmt.Fprintf(w, "\nInterrupted during the %s burst: %d of %d jobs done, %d lost, %d stopped under way, %d not begun.\nPictures: %s\n",
+		r.Client, r.Succeeded, r.Requests, r.Failed, r.Interrupted, r.NotStarted, d.out)
+	return err
+}
 
 // drive runs the burst through one client, on an endpoint of its own.
-func (s settings) drive(ctx context.Context, name string, set burst.Settings, out string, progress *os.File) (*summary, error) {
+func (d demo) drive(ctx context.Context, set burst.Settings, out string, stderr io.Writer) (*report.Detail, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("-out: %w", err)
 	}
-	t, err := s.target()
+	plan, err := tryon.Plan(out)
 	if err != nil {
 		return nil, err
 	}
-	set.Requests, set.Concurrency = s.requests, s.concurrency
-	rec, p := burst.NewRecorder(nil), &burst.Progress{Jobs: s.requests}
-	stop := showProgress(progress, name, p, t.Speed)
-	err = burst.Drive(ctx, t, set, s.album.plan(out), rec, p)
+	target, err := burst.Simulate("simulated", d.endpoint)
+	if err != nil {
+		return nil, err
+	}
+	set.Requests, set.Concurrency = d.requests, d.concurrency
+	rec, p := burst.NewRecorder(nil), &burst.Progress{Jobs: d.requests}
+	stop := burst.Every(3*time.Second, func() {
+		fmt.Fprintf(stderr, "%-8s %d of %d done, %d lost, %d under way\n", set.Client, p.Done.Load(), p.Jobs, p.Lost.Load(), p.Running.Load())
+	})
+	err = burst.Drive(ctx, target, set, plan, rec, p)
 	stop()
 	if err != nil {
 		return nil, err
 	}
 	l, err := rec.Log()
-	return summarize(l), err
+	return report.NewDetail(l), err
 }
 
-// lost reports whether the library lost a job.
-func (d document) lost() bool {
-	return d.Client != nil && d.Client.Failed > 0 || d.Warmed != nil && d.Warmed.Failed > 0
+// twin describes the simulated endpoint. Every one has the same workers, cold
+// starts and working times.
+func twin() burst.Twin {
+	return burst.Twin{Config: runpodtest.Config{
+		Seed: seed, Loopback: true, Speed: speed, MaxWorkers: maxWorkers, QueueWait: queueWait,
+		ColdStart: runpodtest.Range(coldStartMin, coldStartMax),
+		Handler:   func(w runpodtest.Worker) http.Handler { return tryon.Handler(w.VolumeDir, (&gpu{worker: w}).work) },
+	}}
 }
 
-// saving is what waking the workers during the uploads has brought.
-func (d document) saving() string {
-	before, after := d.Client, d.Warmed
-	return fmt.Sprintf("Warmed: first result %.1f s sooner, whole burst %.1f s sooner; worker-seconds billed %+.1f.",
-		before.First-after.First, before.Seconds-after.Seconds, after.WorkerSeconds-before.WorkerSeconds)
+// gpu imitates the model that a worker would run: the pictures are really
+// made, and for the rest of the time a model takes the worker is kept busy.
+type gpu struct {
+	worker runpodtest.Worker
+	runs   atomic.Uint64
 }
 
-// introduction says what is about to run, and in which time it is measured.
-func (s settings) introduction() string {
-	jobs := fmt.Sprintf("%d jobs, %d at once: upload two photographs, call %s, fetch the picture.\n", s.requests, s.concurrency, tryonPath)
-	if s.live {
-		return jobs + "Endpoint: the one that the environment names, in real time.\n"
+// work returns when the model would, for a run that began at the given time,
+// and how long that took.
+func (g *gpu) work(began time.Time) burst.Seconds {
+	r := rand.New(rand.NewPCG(seed, uint64(g.worker.Number)<<32|g.runs.Add(1)))
+	model := workMin + time.Duration(r.Int64N(int64(workMax-workMin)))
+	rest := time.NewTimer(model/speed - time.Since(began))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-g.worker.Context.Done():
 	}
-	return jobs + fmt.Sprintf("Endpoint: simulated in this process, seed %d: %d workers at most, none at first, cold start %v to %v s,\n"+
-		"%v to %v s of work a picture, refused after %v s without a worker.\n"+
-		"Its time runs %d times as fast; every figure is in its seconds (wall time x %d).\n",
-		s.seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(), workMin.Seconds(), workMax.Seconds(), queueWait.Seconds(), speed, speed) + s.line()
+	return burst.Seconds(speed * time.Since(began).Seconds())
 }
 
-// line says how slow the line is.
-func (s settings) line() string {
-	if s.warm == 0 {
-		return ""
-	}
-	return fmt.Sprintf("Uploading a photograph takes %v s; once %d workers are woken meanwhile.\n", photoTime.Seconds(), s.warm)
-}
-
-// conclude prints the end: the figures, what was left undone, the pictures.
-func conclude(ctx context.Context, w io.Writer, d document) error {
-	fmt.Fprintln(w)
-	if err := printSummaries(w, d.Naive, d.Client, d.Warmed); err != nil {
+// writeJSON writes the document for -json.
+func writeJSON(name string, doc document) error {
+	b, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(w, interruption(d))
-	case d.Client != nil && d.Warmed != nil:
-		fmt.Fprintln(w, d.saving())
-	}
-	_, err := fmt.Fprintln(w, "Pictures:", d.Pictures)
-	return err
-}
-
-// interruption says what had been done when Ctrl-C came.
-func interruption(d document) string {
-	name, s := "warmed", d.Warmed
-	if s == nil {
-		name, s = "library", d.Client
-	}
-	if s == nil {
-		name, s = "naive", d.Naive
-	}
-	if s == nil {
-		return "Interrupted before the first job."
-	}
-	return fmt.Sprintf("Interrupted during the %s burst: %d of %d jobs done, %d lost, %d stopped under way, %d not begun.",
-		name, s.Succeeded, s.Requests, s.Failed, s.Interrupted, s.NotStarted)
+	return os.WriteFile(name, append(b, '\n'), 0o644)
 }

@@ -64,8 +64,16 @@ func Drive(ctx context.Context, t *Target, s Settings, plan *Plan, rec *Recorder
 func (s *session) header() *Run {
 	t, o := s.target, s.settings
 	return &Run{Name: o.Client, Endpoint: t.Name, Simulated: t.Simulated, Preset: o.Preset, Config: o.Config, Started: s.clock.start.UTC(), Speed: t.Speed, Seed: t.Seed,
-		Requests: s.count(), Concurrency: o.Concurrency, Rate: o.Rate, Ramp: o.Ramp, Duration: o.Duration,
+		Requests: s.count(), Concurrency: o.Concurrency, Warm: s.warm(), Rate: o.Rate, Ramp: o.Ramp, Duration: o.Duration,
 		QueueWait: t.QueueWait, MinWorkers: t.Min, Inputs: o.Inputs, Manifest: o.Manifest, Resumed: o.Only != nil}
+}
+
+// warm is how many workers the client wakes; only the library does.
+func (s *session) warm() int {
+	if s.settings.Client == "library" {
+		return s.settings.Warm
+	}
+	return 0
 }
 
 // count is how many jobs are to be done; 0: it is not known.

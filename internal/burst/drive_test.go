@@ -258,6 +258,9 @@ func TestAheadAndWarm(t *testing.T) {
 		if atOnce != tt.atOnce {
 			t.Errorf("%+v: %d jobs began at once", tt, atOnce)
 		}
+		if want := map[string]int{"library": tt.warm}[tt.client]; l.Run.Warm != want {
+			t.Errorf("%+v: the record says that %d workers were woken", tt, l.Run.Warm)
+		}
 		if ready := l.Workers[0].Ready; ready < tt.first || ready > tt.first+1 {
 			t.Errorf("%+v: the first worker was ready after %v", tt, ready)
 		}

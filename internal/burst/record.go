@@ -47,6 +47,7 @@ type Run struct {
 	Seed        uint64    `json:"seed,omitempty"`
 	Requests    int       `json:"requests"` // 0: as many as fit into Duration
 	Concurrency int       `json:"concurrency"`
+	Warm        int       `json:"warm,omitempty"` // workers woken during the first uploads
 	Rate        float64   `json:"rate,omitempty"` // arrivals a second
 	Ramp        Seconds   `json:"ramp,omitempty"`
 	Duration    Seconds   `json:"duration,omitempty"`

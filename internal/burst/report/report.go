@@ -105,6 +105,9 @@ func (r *run) Advice() []Advice { return r.advice() }
 func (r *run) Setting() string {
 	o := r.log.Run
 	s := fmt.Sprintf("%s, at most %d at once, on %s", jobs(r.Figures.Requests), o.Concurrency, o.Endpoint)
+	if o.Warm > 0 {
+		s += fmt.Sprintf(", %d workers woken during the first uploads", o.Warm)
+	}
 	if o.Rate > 0 {
 		s += fmt.Sprintf(", arriving at random, %g a second", o.Rate)
 	}

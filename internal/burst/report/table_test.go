@@ -1,17 +1,15 @@
-package main
+package report
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
-// finished is a burst of five: two done, one lost, one stopped, one not begun.
-func finished() *burst.Log {
+// fiveJobs is a burst of five: two done, one lost, one stopped, one not begun.
+func fiveJobs() *burst.Log {
 	refused := burst.Attempt{Start: 1, End: 121, Status: 400}
 	l := &burst.Log{
 		Run: burst.Run{Name: "library", Requests: 5, Speed: 50},
@@ -32,8 +30,8 @@ func finished() *burst.Log {
 	return l
 }
 
-func TestSummarize(t *testing.T) {
-	got := summarize(finished())
+func TestDetail(t *testing.T) {
+	got := NewDetail(fiveJobs())
 	if got.Succeeded != 2 || got.Failed != 1 || got.Interrupted != 1 || got.NotStarted != 1 {
 		t.Errorf("succeeded, failed, interrupted, not started: %d %d %d %d, want 2 1 1 1", got.Succeeded, got.Failed, got.Interrupted, got.NotStarted)
 	}
@@ -51,16 +49,16 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-func TestSummarizeNothing(t *testing.T) {
-	got := summarize(&burst.Log{Run: burst.Run{Requests: 5, Speed: 1}})
+func TestDetailOfNothing(t *testing.T) {
+	got := NewDetail(&burst.Log{Run: burst.Run{Requests: 5, Speed: 1}})
 	if got.NotStarted != 5 || got.PerSuccess != 0 || got.SuccessRate != 0 || got.First != 0 {
 		t.Errorf("%+v, want 5 not started and no rate", got)
 	}
 }
 
-func TestTable(t *testing.T) {
+func TestJobsTable(t *testing.T) {
 	var b strings.Builder
-	if err := printTable(&b, summarize(finished()).Jobs); err != nil {
+	if err := NewDetail(fiveJobs()).WriteJobs(&b); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
@@ -83,20 +81,21 @@ func TestTable(t *testing.T) {
 
 func TestLostJobsSayWhy(t *testing.T) {
 	var b strings.Builder
-	printLost(&b, summarize(finished()).Jobs)
+	NewDetail(fiveJobs()).WriteLost(&b)
 	if got, want := b.String(), "  lost job 3 after 121.0 s: 400 Bad Request no workers\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-func TestSummariesSideBySide(t *testing.T) {
-	whole := finished()
-	naive := summarize(whole)
+func TestDetailsSideBySide(t *testing.T) {
+	whole := fiveJobs()
 	one := *whole
+	whole.Run.Name = "naive"
+	naive := NewDetail(whole)
 	one.Run.Requests, one.Jobs, one.Conns = 2, whole.Jobs[1:2], whole.Conns[:8]
-	library := summarize(&one)
+	library := NewDetail(&one)
 	var b strings.Builder
-	if err := printSummaries(&b, naive, library, nil); err != nil {
+	if err := WriteSideBySide(&b, naive, library); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"naive", "library", "2 of 5 (40.0 %)", "1 of 2 (50.0 %)", "77.5 s, 95.0 s", "10", "121.0 s", "158.0"} {
@@ -105,42 +104,35 @@ func TestSummariesSideBySide(t *testing.T) {
 		}
 	}
 	b.Reset()
-	if err := printSummaries(&b, nil, library, nil); err != nil || strings.Contains(b.String(), "naive") {
+	if err := WriteSideBySide(&b, library); err != nil || strings.Contains(b.String(), "naive") {
 		t.Errorf("without a naive run: %v\n%s", err, b.String())
 	}
 }
 
-// The names in the file are a promise to those who read it by program.
-func TestJSONNames(t *testing.T) {
-	sum := summarize(finished())
-	name := filepath.Join(t.TempDir(), "out.json")
-	if err := writeJSON(name, document{Naive: sum, Client: sum}); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(name)
+// The names are a promise to those who read them by program.
+func TestDetailJSONNames(t *testing.T) {
+	text, err := json.Marshal(NewDetail(fiveJobs()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got map[string]any
-	if err := json.Unmarshal(text, &got); err != nil {
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, object := range []string{"naive", "client"} {
-		fields, _ := got[object].(map[string]any)
-		for field, want := range map[string]float64{
-			"requests": 5, "succeeded": 2, "failed": 1, "interrupted": 1, "not_started": 1, "attempts": 4, "attempts_per_success": 2,
-			"workers_started": 2, "worker_seconds": 158, "s3_connections_opened": 10, "s3_connections_peak": 8,
-			"seconds": 121, "wall_seconds": 2.42, "first_result_seconds": 77.5, "fastest_seconds": 77.5, "slowest_seconds": 95, "success_rate": 0.4,
-		} {
-			if fields[field] != want {
-				t.Errorf("%s.%s = %v, want %v", object, field, fields[field], want)
-			}
+	for field, want := range map[string]float64{
+		"requests": 5, "succeeded": 2, "failed": 1, "interrupted": 1, "not_started": 1, "attempts": 4, "attempts_per_success": 2,
+		"workers_started": 2, "worker_seconds": 158, "s3_connections_opened": 10, "s3_connections_peak": 8,
+		"seconds": 121, "wall_seconds": 2.42, "first_result_seconds": 77.5, "fastest_seconds": 77.5, "slowest_seconds": 95, "success_rate": 0.4,
+	} {
+		if fields[field] != want {
+			t.Errorf("%s = %v, want %v", field, fields[field], want)
 		}
-		jobs, _ := fields["jobs"].([]any)
-		for _, field := range []string{"job", "attempts", "upload_seconds", "wait_seconds", "work_seconds", "total_seconds", "worker", "picture"} {
-			if first, _ := jobs[0].(map[string]any); first[field] == nil {
-				t.Errorf("%s.jobs has no %s", object, field)
-			}
+	}
+	jobs, _ := fields["jobs"].([]any)
+	first, _ := jobs[0].(map[string]any)
+	for _, field := range []string{"job", "attempts", "upload_seconds", "wait_seconds", "work_seconds", "total_seconds", "worker", "picture"} {
+		if first[field] == nil {
+			t.Errorf("jobs has no %s", field)
 		}
 	}
 }

@@ -1,4 +1,6 @@
-package main
+// Package tryon is the workload of the stress tests on real photographs: what is
+// uploaded, and the program inside a worker that makes a picture of it.
+package tryon
 
 import (
 	"crypto/rand"
@@ -22,58 +24,59 @@ import (
 // volumeMount is where a serverless worker sees the network volume.
 const volumeMount = "/runpod-volume/"
 
-// tryonPath is the route that the stress tests call.
-const tryonPath = "/api/v1/tryon"
+// Path is the route that the stress tests call.
+const Path = "/api/v1/tryon"
 
-// tryonRequest and tryonAnswer are the route's JSON; paths are the worker's.
-type tryonRequest struct {
+// request and answer are the route's JSON; paths are the worker's.
+type request struct {
 	Person  string `json:"person_image_path"`
 	Garment string `json:"garment_image_path"`
 }
 
-type tryonAnswer struct {
+type answer struct {
 	Result string        `json:"result_image_path"`
 	Work   burst.Seconds `json:"processing_seconds"`
 }
 
-// newTryOn is the program inside a worker: a picture service whose volume is
-// the folder given. A picture takes until model, told when the request began,
-// returns; it says how long that was. The handler is safe for concurrent use.
-func newTryOn(volume string, model func(began time.Time) burst.Seconds) http.Handler {
+// Handler is the program inside a worker: a picture service with its volume in
+// a folder. A picture takes until model returns, which is called with the time
+// at which the request began and returns how long it took. The Handler is safe
+// for concurrent use.
+func Handler(volume string, model func(began time.Time) burst.Seconds) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", func(http.ResponseWriter, *http.Request) {})
 	picture := func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		answer, err := tryOn(volume, r.Body)
+		made, err := tryOn(volume, r.Body)
 		if err != nil {
 			refuse(w, err)
 			return
 		}
-		answer.Work = model(began)
-		reply(w, http.StatusOK, answer)
+		made.Work = model(began)
+		reply(w, http.StatusOK, made)
 	}
-	mux.HandleFunc("POST "+tryonPath, picture)
-	mux.HandleFunc("POST "+tryonPath+"/{job}", picture) // so the simulated endpoint's account knows the job
+	mux.HandleFunc("POST "+Path, picture)
+	mux.HandleFunc("POST "+Path+"/{job}", picture) // so the simulated endpoint's account knows the job
 	return mux
 }
 
 // tryOn decodes both photos, composes them and writes the result.
-func tryOn(volume string, body io.Reader) (tryonAnswer, error) {
+func tryOn(volume string, body io.Reader) (answer, error) {
 	req, err := decodeRequest(body)
 	if err != nil {
-		return tryonAnswer{}, err
+		return answer{}, err
 	}
 	person, err := readJPEG(volume, "person_image_path", req.Person)
 	if err != nil {
-		return tryonAnswer{}, err
+		return answer{}, err
 	}
 	garment, err := readJPEG(volume, "garment_image_path", req.Garment)
 	if err != nil {
-		return tryonAnswer{}, err
+		return answer{}, err
 	}
 	key := "results/" + rand.Text() + ".jpg"
 	err = writeJPEG(filepath.Join(volume, filepath.FromSlash(key)), compose(person, garment))
-	return tryonAnswer{Result: volumeMount + key}, err
+	return answer{Result: volumeMount + key}, err
 }
 
 // refusal is an error that is the caller's fault, in FastAPI's words.
@@ -95,8 +98,8 @@ func unprocessable(faults ...invalid) error {
 	return refusal{http.StatusUnprocessableEntity, faults}
 }
 
-func decodeRequest(body io.Reader) (tryonRequest, error) {
-	var req tryonRequest
+func decodeRequest(body io.Reader) (request, error) {
+	var req request
 	if err := json.NewDecoder(body).Decode(&req); err != nil {
 		return req, unprocessable(invalid{"json_invalid", []string{"body"}, "JSON decode error: " + err.Error()})
 	}

@@ -1,4 +1,4 @@
-package main
+package tryon
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 func volume(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	a, err := openAlbum("")
+	a, err := openAlbum()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func volume(t *testing.T) string {
 func post(dir, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	model := func(time.Time) burst.Seconds { return 12 }
-	newTryOn(dir, model).ServeHTTP(w, httptest.NewRequest("POST", tryonPath, strings.NewReader(body)))
+	Handler(dir, model).ServeHTTP(w, httptest.NewRequest("POST", Path, strings.NewReader(body)))
 	return w
 }
 
@@ -47,16 +47,16 @@ const goodRequest = `{"person_image_path": "/runpod-volume/person.jpg", "garment
 func TestTryOnWritesAPictureMadeOfBoth(t *testing.T) {
 	dir := volume(t)
 	w := post(dir, goodRequest)
-	var answer tryonAnswer
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
+	var got answer
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
 		t.Fatalf("%d %s (%v)", w.Code, w.Body, err)
 	}
-	if answer.Work != 12 {
-		t.Errorf("processing_seconds: %v, want what the model said, 12 s", answer.Work)
+	if got.Work != 12 {
+		t.Errorf("processing_seconds: %v, want what the model said, 12 s", got.Work)
 	}
-	key, ok := strings.CutPrefix(answer.Result, "/runpod-volume/results/")
+	key, ok := strings.CutPrefix(got.Result, "/runpod-volume/results/")
 	if !ok {
-		t.Fatalf("result at %q, want it under /runpod-volume/results/", answer.Result)
+		t.Fatalf("result at %q, want it under /runpod-volume/results/", got.Result)
 	}
 	made, err := os.ReadFile(filepath.Join(dir, "results", key))
 	if err != nil {
@@ -111,7 +111,7 @@ func TestTryOnRefusesLikeFastAPI(t *testing.T) {
 func TestTryOnTakesTheNumberOfAJob(t *testing.T) {
 	w := httptest.NewRecorder()
 	model := func(time.Time) burst.Seconds { return 12 }
-	newTryOn(volume(t), model).ServeHTTP(w, httptest.NewRequest("POST", tryonPath+"/7", strings.NewReader(goodRequest)))
+	Handler(volume(t), model).ServeHTTP(w, httptest.NewRequest("POST", Path+"/7", strings.NewReader(goodRequest)))
 	if w.Code != http.StatusOK {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -119,7 +119,7 @@ func TestTryOnTakesTheNumberOfAJob(t *testing.T) {
 
 func TestTryOnAnswersPing(t *testing.T) {
 	w := httptest.NewRecorder()
-	newTryOn(t.TempDir(), nil).ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil))
+	Handler(t.TempDir(), nil).ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil))
 	if w.Code != http.StatusOK {
 		t.Errorf("GET /ping: %d", w.Code)
 	}
