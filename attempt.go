@@ -44,7 +44,7 @@ func (ep *endpoint) attempt(req *http.Request) (*http.Response, error) {
 	if err := ep.admit(c); err != nil {
 		return nil, err
 	}
-	ep.wake.sending(c)
+	ep.wake.sending(c.lease)
 	a := &c.attempt1
 	if len(c.attempts) > 0 {
 		a = new(attempt)

@@ -28,6 +28,7 @@ type call struct {
 	single          *onceBody     // the body, where there is no second one; nil: there is
 	session         *Session
 	pinned          string // the session's worker when the call began
+	lease           *lease // its job's share in a wake; nil: none
 
 	foreign    bool // the request is that of somebody else's HTTP client
 	idempotent bool
@@ -61,7 +62,7 @@ func (c *call) apply(req *http.Request, opts []CallOption) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	c.idempotent = o.idempotent
+	c.idempotent, c.lease = o.idempotent, o.lease
 	c.pin(req, &o)
 }
 

@@ -22,6 +22,7 @@ type Client struct {
 	store     *store
 	calls     *caller
 	runner    *runner
+	warmer    *warmer
 	readiness *readiness
 	holds     *holds
 }
@@ -45,7 +46,9 @@ func New(opts ...Option) (*Client, error) {
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
 	c.jobs = newJobs(cfg, c.life)
-	c.readiness, c.holds = newReadiness(), newHolds(cfg, c.volume)
+	c.warmer = newWarmer(cfg, c.ep, c.life)
+	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt)
+	c.holds = newHolds(c.life, cfg.control, cfg.logger, openHoldStores(c.volume))
 	return c, nil
 }
 
@@ -225,6 +228,95 @@ func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: &tra
 // session with success, a 101 included. End the session when done.
 func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.calls, opts) }
 
+// Readiness.
+
+// Warm has n workers start, and returns when n distinct ones have answered or
+// are listed as ready by the control plane. It returns how many are up. With
+// fewer than n the error says why it waits no longer: ctx has ended, no worker
+// came for [RetryPolicy.GiveUp], no further one for [RetryPolicy.QueueWait], or
+// the endpoint refuses for good. Most callers use [WithWarmup] instead.
+//
+// It works by light requests, GET /ping unless [WithWarmPath] says otherwise,
+// sent all at once: the autoscaler asks for one worker per scaler value of
+// requests that it sees (Runpod docs; 4 unless the control plane says
+// otherwise), so n workers take 4(n-1)+1 of them, and one more is sent. One after
+// the other would raise one worker.
+//
+// All callers and [WithWarmup] share one wake: if a caller's ctx ends, the wake
+// goes on. Workers that are up are kept from idling out by a request each,
+// every 3/5 of [RetryPolicy.IdleTimeout], until the calls that follow have come
+// and gone, at most for [RetryPolicy.WarmFor]. Close ends it. Idle workers are
+// billed: see Stats.WarmWorkerSeconds.
+//
+// Light requests are no calls: they take no place in flight and no pace, and
+// every call that is sent takes the place of one. They are never sent while
+// calls keep all workers busy, and a worker answers one in an instant.
+//
+// Limits: an endpoint that drops starting workers as soon as demand falls
+// (inferred, not documented) may do so when the first worker answers the
+// requests that were to raise the others; use [Client.HoldWorkers] there.
+// Workers that do not name themselves are told apart only with [WithControl]. A
+// worker that is up already may answer light requests faster than they add up to
+// what asks for a second one; they are repeated, and calls ask for it too. With
+// a scaler value of 1, a call that is sent before the light request whose place
+// it takes has left may start one worker more.
+func (c *Client) Warm(ctx context.Context, n int) (int, error) { return c.warmer.warm(ctx, n) }
+
+// HoldWorkers raises the endpoint's minimum of workers to n, so that a burst
+// meets workers that are up, and keeps it there until [Hold.Release] or Close.
+// It returns when the control plane has taken the change; the workers are up a
+// cold start later. It needs [WithControl]. Minimum workers are billed all the
+// time: see Stats.HeldWorkerSeconds. Most callers need no hold: [WithWarmup] has
+// workers start while the inputs are uploaded, and leaves nothing running.
+//
+// While several hold, in this process or elsewhere, the largest n holds. The
+// last hold to be released restores the minimum from before the first, if the
+// minimum is still what the holds set. If somebody else has changed it
+// meanwhile, it is left as it is. A change to the very value that the holds had
+// set cannot be told from theirs.
+//
+// # A killed process leaves the minimum raised
+//
+// The control plane has neither an expiry nor a compare-and-set, so only a
+// client can lower the minimum again, and until then it is paid for. Every hold
+// is therefore recorded before anything is raised, and its record is renewed
+// every 20 s. Records are objects .runpod-go/holds/<endpoint>/<id>.json on the
+// network volume, which outlive the process and its machine and are seen from
+// every other one. Without S3 settings they are files
+// runpod-go/holds/<endpoint>/<id>.json in [os.UserCacheDir], which are seen on
+// this machine only. A record that was not renewed for 90 s is stale. The next
+// client that holds or releases workers clears what stale records have raised,
+// and so does the command
+//
+//	go run github.com/gpuburst/runpod-go/cmd/runpod-workers release
+//
+// Nothing else does. Clocks of machines that hold the same endpoint may be up to
+// a minute apart. What is among the records and makes no sense is logged and left
+// alone; docs/security.md says what somebody who may write there can do.
+func (c *Client) HoldWorkers(ctx context.Context, n int) (*Hold, error) { return c.holds.raise(ctx, n) }
+
+// Holds lists the holds that are recorded for the endpoint, this Client's and
+// everybody else's, stale ones included. If something among the records makes no
+// sense as one, Holds returns the others and an [ErrIntegrity] that names it.
+func (c *Client) Holds(ctx context.Context) ([]HoldRecord, error) { return c.holds.recorded(ctx) }
+
+// ClearHolds ends the stale holds, or all of them, and lowers the minimum to
+// what the others hold or, if there is no other, to what it was before. It
+// returns the records it has cleared. A living hold whose record is cleared
+// learns of it within about 20 s, see [Hold.Err].
+func (c *Client) ClearHolds(ctx context.Context, all bool) ([]HoldRecord, error) {
+	return c.holds.clear(ctx, all)
+}
+
+// Ready returns what is known about the endpoint, for a service's own health
+// check. It sends nothing to the endpoint, so that it wakes no worker; with
+// [WithControl] it asks the control plane, at most every 5 s for all callers
+// together. The error matches [ErrNoWorkers] if the endpoint's maximum is 0
+// workers (which it becomes when unused for 7 days, Runpod docs), and
+// [ErrBadRequest] if it is no load-balancing endpoint: no call can succeed then.
+// A Readiness comes with the error as far as it is known.
+func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.readiness.now(ctx) }
+
 // The Client itself.
 
 // Stats returns what the Client has done so far. It is cheap enough to be called
@@ -242,7 +334,7 @@ func (c *Client) Close() error {
 	c.ep.abort()
 	c.jobs.ep.abort()
 	c.life.waiting.Wait()
-	err := c.holds.close()
+	err := c.holds.releaseAll()
 	c.volume.transport.CloseIdleConnections()
 	c.ep.close()
 	c.jobs.ep.close()

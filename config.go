@@ -35,6 +35,9 @@ const (
 	defaultWarmPath = "/ping"
 )
 
+// maxWarm bounds what a slip of the finger can cost, in workers.
+const maxWarm = 1000
+
 // config is what the options and the environment set. A zero field means its
 // default, which setDefaults fills in.
 type config struct {

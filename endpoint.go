@@ -36,7 +36,7 @@ type endpoint struct {
 	observers observers
 	logger    *slog.Logger
 	budgets   *budgets
-	wake      *wake
+	wake      *wake     // nil: none
 	answers   deadlines // of attempts, up to their answers' headers
 	bodies    deadlines // of what is read of an answer within the attempt
 
@@ -67,7 +67,6 @@ func newEndpoint(c *config) *endpoint {
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
 	ep.answers.limit, ep.bodies.limit = c.policy.attemptLimit(), c.policy.ProcessingLimit
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
-	ep.wake = newWake(ep, c)
 	ep.transport = c.cloneTransport(ep.conns)
 	ep.transport.MaxIdleConns = c.maxInFlight
 	ep.transport.MaxIdleConnsPerHost = c.maxInFlight
@@ -183,13 +182,21 @@ func (ep *endpoint) note(o Observation, d decision, now time.Time, holds bool) {
 	ep.wake.saw(o.WorkerID)
 }
 
+// answeredAt is when a worker last answered any call; zero: never.
+func (ep *endpoint) answeredAt() time.Time {
+	if last := ep.lastAnswer.Load(); last != 0 {
+		return time.Unix(0, last)
+	}
+	return time.Time{}
+}
+
 // abort ends the attempts in progress, whose calls know that the Client is
 // closed, and the bodies that callers still read.
 func (ep *endpoint) abort() { ep.conns.shut() }
 
 // close stops the timers; the calls have ended.
 func (ep *endpoint) close() {
-	ep.wake.close()
+	ep.wake.shutdown()
 	ep.admission.close()
 	ep.answers.close()
 	ep.bodies.close()

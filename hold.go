@@ -2,7 +2,6 @@ package runpod
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,238 +10,84 @@ import (
 	"time"
 )
 
-// HoldWorkers raises the endpoint's minimum of workers to n, so that a burst
-// meets workers that are up, and keeps it there until the Hold is released. It
-// returns when the control plane has taken the change; the workers are up a cold
-// start later. It needs [WithControl]. Minimum workers are billed all the time:
-// see Stats.HeldWorkerSeconds.
-//
-// While several hold, in this process or elsewhere, the largest n holds; the
-// last one out restores what was before the first. Where a person has changed
-// the minimum meanwhile, theirs stays. A change to the very value that the holds
-// had set cannot be told from theirs.
-//
-// # A killed process leaves the minimum raised
-//
-// The control plane has neither an expiry nor a compare-and-set, so nobody but
-// a client lowers the minimum again, and until then it is paid for. Every hold is
-// therefore recorded before anything is raised, and renewed every 20 s: as the
-// object .runpod-go/holds/<endpoint>/<id>.json on the network volume, which
-// outlives the process and its machine and is seen from every other one; without
-// S3 settings, as a file runpod-go/holds/<endpoint>/<id>.json in
-// [os.UserCacheDir], which is seen on this machine only. A record that was not
-// renewed for 90 s is stale. Whoever next holds workers or releases them clears
-// what stale records have raised; so does the command
-//
-//	go run github.com/gpuburst/runpod-go/cmd/runpod-workers release
-//
-// and nothing else does. Clocks of machines that hold the same endpoint may be
-// up to a minute apart.
-func (c *Client) HoldWorkers(ctx context.Context, n int) (*Hold, error) {
-	const op = "hold workers"
-	if n < 1 || n > maxWarm {
-		return nil, refuse(op, "n", "%d: want 1 to %d workers", n, maxWarm)
-	}
-	o, err := c.beginHolds(ctx, op)
-	if err != nil {
-		return nil, err
-	}
-	defer o.end()
-	return c.holds.take(o, n)
-}
-
-// Hold is a raised minimum of workers. Its methods are safe for concurrent use.
+// Hold is a raised minimum of workers, see [Client.HoldWorkers]. Its methods are
+// safe for concurrent use.
 type Hold struct {
 	holds  *holds
 	turn   chan struct{} // held by who changes the record
 	end    context.CancelFunc
-	record HoldRecord // guarded by turn
-	done   bool       // likewise
+	record HoldRecord // guarded by turn; its numbers never change
+	done   bool       // likewise: it was released
+
+	mu   sync.Mutex
+	lost error
 }
 
-// Workers is the minimum that this hold asks for.
-func (h *Hold) Workers() int { return h.record.Workers }
+// Workers returns the minimum that this hold asks for.
+func (h *Hold) Workers() int {
+	if h == nil {
+		return 0
+	}
+	return h.record.Workers
+}
 
-// Release ends the hold and lowers the minimum to what the others hold, or to
-// what was before; a person's change is left alone. Where it fails the minimum
-// stays raised and paid for: the error says so, Release can be called again, and
-// the record is left for the next one to clear. After success it does nothing.
+// Err returns nil while the hold is in force and after Release, and otherwise
+// why it is in force no longer: its record was taken away, as
+// [Client.ClearHolds] and runpod-workers release -all do. Such a hold does not
+// raise the minimum again. Take another one if the workers are still wanted.
+func (h *Hold) Err() error {
+	if h == nil || h.holds == nil {
+		return notHeld("hold workers")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lost
+}
+
+func notHeld(op string) error {
+	return refuse(op, "Hold", "it was not made by HoldWorkers")
+}
+
+// Release ends the hold and lowers the minimum to what the others hold or, if
+// there is no other, to what it was before. A minimum that somebody else has
+// changed meanwhile is left as it is. If Release fails, the minimum stays raised
+// and paid for: the error says so, Release can be called again, and the record
+// is left for the next client to clear. After success it does nothing.
 func (h *Hold) Release(ctx context.Context) error {
+	const op = "release workers"
+	if h == nil || h.holds == nil {
+		return notHeld(op)
+	}
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
 	case <-ctx.Done():
-		return ended(ctx, "release workers")
+		return ended(ctx, op)
 	}
 	if h.done {
 		return nil
 	}
 	h.end()
-	_, err := h.holds.leave(ctx, func(r HoldRecord) bool { return r.ID == h.record.ID })
-	if err != nil {
-		h.abandon(ctx)
-		return h.holds.stuck(h.record, err)
+	if err := h.holds.undo(ctx, h.record); err != nil {
+		if h.Err() == nil {
+			h.holds.abandon(ctx, h.record)
+		}
+		return stuck(h.record, err)
 	}
 	h.done = true
-	h.holds.drop(h)
+	h.holds.forget(h)
 	return nil
 }
 
-// abandon marks a record, as far as that works, so that the next client clears
-// it without waiting for it to become stale.
-func (h *Hold) abandon(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-	defer cancel()
-	h.record.Phase = phaseLowering
-	if store, err := h.holds.open(h.record.Endpoint); err == nil {
-		store.put(ctx, h.record) // if that fails too, it becomes stale
-	}
-}
-
 // stuck is the error of a release that did not come about.
-func (s *holds) stuck(r HoldRecord, err error) error {
+func stuck(r HoldRecord, err error) error {
 	return &Error{Op: "release workers", Err: fmt.Errorf("endpoint %s may be left with a minimum of %d workers: %w", r.Endpoint, r.Workers, err),
 		Advice: "release it again, or run: runpod-workers release; until then idle workers are paid for"}
 }
 
-// Holds lists the holds that are recorded for the endpoint, this Client's and
-// everybody else's, stale ones included.
-func (c *Client) Holds(ctx context.Context) ([]HoldRecord, error) {
-	o, err := c.beginHolds(ctx, "list holds")
-	if err != nil {
-		return nil, err
-	}
-	defer o.end()
-	s, err := c.config.control.Scaling(o)
-	if err != nil {
-		return nil, asError("list holds", err)
-	}
-	store, err := c.holds.open(s.EndpointID)
-	if err != nil {
-		return nil, err
-	}
-	return store.list(o)
-}
-
-// ClearHolds ends the stale holds, or all of them, and lowers the minimum to
-// what the others hold, or to what was before. It returns the records it has
-// cleared.
-func (c *Client) ClearHolds(ctx context.Context, all bool) ([]HoldRecord, error) {
-	o, err := c.beginHolds(ctx, "clear holds")
-	if err != nil {
-		return nil, err
-	}
-	defer o.end()
-	gone, err := c.holds.leave(o, func(HoldRecord) bool { return all })
-	if err != nil {
-		return nil, asError("clear holds", err)
-	}
-	return gone, nil
-}
-
-func (c *Client) beginHolds(ctx context.Context, op string) (*operation, error) {
-	if c.config.control == nil {
-		return nil, refuse(op, "WithControl", "it is not set, and the minimum of workers is the control plane's")
-	}
-	return c.life.begin(ctx, op)
-}
-
-const (
-	holdRenewal = 20 * time.Second // how often a record is renewed
-	holdStale   = 90 * time.Second // after which an older one is nobody's
-	closeTime   = 5 * time.Second  // what Close allows for releasing
-)
-
-// holds is a Client's holds.
-type holds struct {
-	control ControlPlane
-	logger  *slog.Logger
-	open    func(endpoint string) (holdStore, error)
-	tasks   sync.WaitGroup // renewals
-
-	mu     sync.Mutex
-	active map[*Hold]struct{}
-	cost   time.Duration // worker-time held up to since
-	since  time.Time
-}
-
-func newHolds(c *config, v *volume) *holds {
-	return &holds{control: c.control, logger: c.logger, active: map[*Hold]struct{}{},
-		open: func(endpoint string) (holdStore, error) { return openHoldStore(c, v, endpoint) }}
-}
-
-// take records a hold, raises the minimum and has the record renewed.
-func (s *holds) take(ctx context.Context, n int) (*Hold, error) {
-	const op = "hold workers"
-	at, err := s.look(ctx)
-	if err == nil && slices.ContainsFunc(at.records, HoldRecord.Stale) {
-		if _, err = s.leave(ctx, HoldRecord.Stale); err == nil {
-			at, err = s.look(ctx)
-		}
-	}
-	if err != nil {
-		return nil, asError(op, err)
-	}
-	if n > at.MaxWorkers {
-		e := refuse(op, "n", "%d workers: the endpoint's maximum is %d", n, at.MaxWorkers)
-		e.Advice = fmt.Sprintf("raise it: runpod-workers set -max %d", n)
-		return nil, e
-	}
-	now := time.Now()
-	h := &Hold{holds: s, turn: make(chan struct{}, 1), record: newHoldRecord(at, n, now)}
-	if err = at.store.put(ctx, h.record); err == nil {
-		if err = s.converge(ctx, at, h.record.Before, nil); err == nil {
-			h.record.Phase = phaseHeld
-			err = at.store.put(ctx, h.record)
-		}
-	}
-	if err != nil {
-		s.undo(ctx, h)
-		return nil, asError(op, err)
-	}
-	s.add(h)
-	return h, nil
-}
-
-func newHoldRecord(at holdView, n int, now time.Time) HoldRecord {
-	base, void := at.base()
-	return HoldRecord{
-		ID: rand.Text(), Endpoint: at.EndpointID, Number: at.records.last() + 1, Workers: n, Before: base, Phase: phaseRaising, Void: void,
-		Owner: holdOwner(), Taken: now, Renewed: now,
-	}
-}
-
-// undo takes back a hold that came only half about.
-func (s *holds) undo(ctx context.Context, h *Hold) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-	defer cancel()
-	if _, err := s.leave(ctx, func(r HoldRecord) bool { return r.ID == h.record.ID }); err != nil {
-		h.abandon(ctx)
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "minimum workers may be left raised", slog.String("error", s.stuck(h.record, err).Error()))
-	}
-}
-
-// add has a hold renewed and counted.
-func (s *holds) add(h *Hold) {
-	ctx, end := context.WithCancel(context.Background())
-	h.end = end
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
-	s.active[h] = struct{}{}
-	s.tasks.Go(func() { h.renew(ctx) })
-}
-
-func (s *holds) drop(h *Hold) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
-	delete(s.active, h)
-}
-
 // renew keeps the record from becoming stale.
 func (h *Hold) renew(ctx context.Context) {
-	for sleep(ctx, holdRenewal) == nil {
+	for sleep(ctx, holdRenewal) == nil && h.Err() == nil {
 		h.renewOnce(ctx)
 	}
 }
@@ -254,14 +99,211 @@ func (h *Hold) renewOnce(ctx context.Context) {
 	default:
 		return // it is being released
 	}
-	store, err := h.holds.open(h.record.Endpoint)
-	if err == nil && ctx.Err() == nil {
+	store, err := h.holds.minimum.open(h.record.Endpoint)
+	there := false
+	if err == nil {
+		there, err = h.stillThere(ctx, store)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err == nil && !there:
+		h.lose(ctx)
+		return
+	case err == nil:
 		h.record.Renewed = time.Now()
-		err = store.put(ctx, h.record)
+		err = store.save(ctx, h.record)
 	}
 	if err != nil && ctx.Err() == nil {
 		h.holds.logger.LogAttrs(ctx, slog.LevelWarn, "the hold's record could not be renewed", slog.String("error", err.Error()))
 	}
+}
+
+// stillThere reports whether nobody has taken the record away. It looks twice: a
+// file that is just being replaced may seem to be gone.
+func (h *Hold) stillThere(ctx context.Context, store holdStore) (bool, error) {
+	for range 2 {
+		r, ok, err := store.find(ctx, h.record.ID)
+		if err != nil || ok && r.Phase == phaseHeld {
+			return err == nil, err
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// lose notes that the record was taken away.
+func (h *Hold) lose(ctx context.Context) {
+	err := &Error{Op: "hold workers", Err: fmt.Errorf("the record of the hold of %d workers was taken away", h.record.Workers),
+		Advice: "somebody cleared it, as runpod-workers release -all does; hold again if the workers are still wanted"}
+	h.mu.Lock()
+	h.lost = err
+	h.mu.Unlock()
+	h.holds.forget(h)
+	h.holds.logger.LogAttrs(ctx, slog.LevelWarn, "workers are held no longer", slog.String("error", err.Error()))
+}
+
+// closeTime is what Close allows for releasing.
+const closeTime = 5 * time.Second
+
+// holds is a Client's holds.
+type holds struct {
+	life    *lifetime
+	control ControlPlane // nil: not given
+	logger  *slog.Logger
+	minimum *holdMinimum
+	tasks   sync.WaitGroup // renewals
+
+	mu     sync.Mutex
+	made   []*Hold // those not released yet
+	active map[*Hold]struct{}
+	cost   time.Duration // worker-time held up to since
+	since  time.Time
+}
+
+func newHolds(life *lifetime, control ControlPlane, logger *slog.Logger, open func(endpoint string) (holdStore, error)) *holds {
+	return &holds{life: life, control: control, logger: logger, active: map[*Hold]struct{}{},
+		minimum: &holdMinimum{control: control, logger: logger, open: open}}
+}
+
+// enter begins an operation, which needs the control plane.
+func (s *holds) enter(ctx context.Context, op string) (*operation, error) {
+	if s.control == nil {
+		return nil, refuse(op, "WithControl", "it is not set, and the minimum of workers is the control plane's")
+	}
+	return s.life.begin(ctx, op)
+}
+
+// raise is Client.HoldWorkers.
+func (s *holds) raise(ctx context.Context, n int) (*Hold, error) {
+	const op = "hold workers"
+	if n < 1 || n > maxWarm {
+		return nil, refuse(op, "n", "%d: want 1 to %d workers", n, maxWarm)
+	}
+	o, err := s.enter(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
+	r, err := s.record(o, n)
+	if err != nil {
+		return nil, asError(op, err)
+	}
+	h := &Hold{holds: s, turn: make(chan struct{}, 1), record: r}
+	s.keep(h)
+	return h, nil
+}
+
+// record clears stale holds, records another one and raises the minimum.
+func (s *holds) record(ctx context.Context, n int) (r HoldRecord, err error) {
+	v, err := s.minimum.look(ctx)
+	if err == nil && slices.ContainsFunc(v.book, HoldRecord.Stale) {
+		if _, err = s.minimum.lower(ctx, nil, HoldRecord.Stale); err == nil {
+			v, err = s.minimum.look(ctx)
+		}
+	}
+	if err != nil {
+		return r, err
+	}
+	if n > v.MaxWorkers {
+		e := refuse("hold workers", "n", "%d workers: the endpoint's maximum is %d", n, v.MaxWorkers)
+		e.Advice = fmt.Sprintf("raise it: runpod-workers set -max %d", n)
+		return r, e
+	}
+	if r, err = s.minimum.raise(ctx, v, v.newRecord(n)); err != nil {
+		s.takeBack(ctx, r)
+	}
+	return r, err
+}
+
+// undo lowers the minimum to what it is without a hold, and removes its record.
+func (s *holds) undo(ctx context.Context, r HoldRecord) error {
+	_, err := s.minimum.lower(ctx, &r, func(other HoldRecord) bool { return other.ID == r.ID })
+	return err
+}
+
+// takeBack takes back a hold that came only half about.
+func (s *holds) takeBack(ctx context.Context, r HoldRecord) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if err := s.undo(ctx, r); err != nil {
+		s.abandon(ctx, r)
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "minimum workers may be left raised", slog.String("error", stuck(r, err).Error()))
+	}
+}
+
+// abandon marks a record, as far as that works, so that the next client clears
+// it without waiting for it to become stale.
+func (s *holds) abandon(ctx context.Context, r HoldRecord) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	r.Phase = phaseLowering
+	if store, err := s.minimum.open(r.Endpoint); err == nil {
+		store.save(ctx, r) // if that fails too, it becomes stale
+	}
+}
+
+// keep has a hold renewed and counted.
+func (s *holds) keep(h *Hold) {
+	ctx, end := context.WithCancel(context.Background())
+	h.end = end
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	s.active[h] = struct{}{}
+	s.made = append(s.made, h)
+	s.tasks.Go(func() { h.renew(ctx) })
+}
+
+// forget counts a hold no longer.
+func (s *holds) forget(h *Hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	delete(s.active, h)
+	if h.done {
+		s.made = slices.DeleteFunc(s.made, func(m *Hold) bool { return m == h })
+	}
+}
+
+// recorded is Client.Holds.
+func (s *holds) recorded(ctx context.Context) ([]HoldRecord, error) {
+	const op = "list holds"
+	o, err := s.enter(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
+	at, err := s.control.Scaling(o)
+	if err != nil {
+		return nil, asError(op, err)
+	}
+	store, err := s.minimum.open(at.EndpointID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := store.load(o)
+	if err != nil {
+		return nil, asError(op, err)
+	}
+	return found.book, found.err()
+}
+
+// clear is Client.ClearHolds.
+func (s *holds) clear(ctx context.Context, all bool) ([]HoldRecord, error) {
+	const op = "clear holds"
+	o, err := s.enter(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
+	gone, err := s.minimum.lower(o, nil, func(HoldRecord) bool { return all })
+	if err != nil {
+		return nil, asError(op, err)
+	}
+	return gone, nil
 }
 
 // settle books what has been held up to now. The caller holds the lock.
@@ -271,7 +313,7 @@ func (s *holds) settle() {
 	s.since = now
 }
 
-// held is how many workers this Client holds beyond what was before.
+// held is how many workers this Client holds beyond what was there before.
 func (s *holds) held() (n int) {
 	for h := range s.active {
 		n = max(n, h.record.Workers-h.record.Before)
@@ -279,20 +321,18 @@ func (s *holds) held() (n int) {
 	return n
 }
 
-func (s *holds) counts() (workers int, seconds float64) {
+// totals returns the workers held now, and the worker-seconds held so far.
+func (s *holds) totals() (workers int, seconds float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
 	return s.held(), s.cost.Seconds()
 }
 
-// close releases what is held, within closeTime.
-func (s *holds) close() error {
+// releaseAll releases what is held, within closeTime.
+func (s *holds) releaseAll() error {
 	s.mu.Lock()
-	left := make([]*Hold, 0, len(s.active))
-	for h := range s.active {
-		left = append(left, h)
-	}
+	left := slices.Clone(s.made)
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()

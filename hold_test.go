@@ -365,8 +365,10 @@ func TestHoldsRecordedAsFiles(t *testing.T) {
 		s.records(0)
 		dir := filepath.Join(cache, "runpod-go", "holds", srv.EndpointID)
 		os.WriteFile(filepath.Join(dir, "x.json"), []byte("{}"), 0o600)
-		if _, err := s.a.HoldWorkers(t.Context(), 2); !errors.Is(err, runpod.ErrIntegrity) || !strings.Contains(err.Error(), "x.json") {
-			t.Errorf("got %v", err)
+		s.release(s.hold(s.a, 2))
+		s.minimum(0)
+		if list, err := s.a.Holds(t.Context()); len(list) != 0 || !errors.Is(err, runpod.ErrIntegrity) || !strings.Contains(err.Error(), `"x.json": its id is not the one in its name`) {
+			t.Errorf("got %v, %v", list, err)
 		}
 	})
 }

@@ -120,12 +120,12 @@ func (t *trip) run(ctx context.Context) error {
 	var coming *lease
 	if len(t.job.Inputs) > 0 {
 		coming = t.calls.ep.wake.lease()
-		defer coming.end()
+		defer coming.lapse()
 	}
 	if err := t.upload(o); err != nil {
 		return err
 	}
-	if err := t.call(coming.carry(o)); err != nil {
+	if err := t.call(o, coming); err != nil {
 		return err
 	}
 	return t.fetch(o)
@@ -208,15 +208,16 @@ func (t *trip) upload(ctx context.Context) error {
 	return failed
 }
 
-// call calls the endpoint with the uploaded inputs.
-func (t *trip) call(ctx context.Context) (err error) {
+// call calls the endpoint with the uploaded inputs. The job's lease ends as the
+// call is sent.
+func (t *trip) call(ctx context.Context, coming *lease) (err error) {
 	var in any
 	if t.job.Body != nil {
 		if in, err = t.job.Body(t.result.Inputs); err != nil {
 			return &Error{Op: "make the request", Field: "Body", Kind: ErrBadRequest, Err: err}
 		}
 	}
-	var opts []CallOption
+	opts := []CallOption{onLease(coming)}
 	if t.job.Idempotent {
 		opts = append(opts, Idempotent())
 	}

@@ -36,8 +36,13 @@ func (s *store) listPage(ctx context.Context, l *listing) ([]Object, error) {
 		return nil, err
 	}
 	defer o.end()
-	t, s3ctx := s.volume.begin(o, op)
-	out, err := s.volume.client.ListObjectsV2(s3ctx, l.request(s.volume.bucket), func(o *s3.Options) { o.Retryer = t })
+	return s.volume.listPage(o, op, l)
+}
+
+// listPage asks for the next page of a listing.
+func (v *volume) listPage(ctx context.Context, op string, l *listing) ([]Object, error) {
+	t, ctx := v.begin(ctx, op)
+	out, err := v.client.ListObjectsV2(ctx, l.request(v.bucket), func(o *s3.Options) { o.Retryer = t })
 	if err != nil {
 		return nil, t.fail(err)
 	}

@@ -25,7 +25,11 @@ type callOptions struct {
 	idempotent, anyWorker bool
 	session               *Session
 	pin                   string // the worker it is for, as the header says it; "": any
+	lease                 *lease // the job's share in a wake; nil: none
 }
+
+// onLease has the call end a job's share in a wake as it is sent.
+func onLease(l *lease) CallOption { return func(o *callOptions) { o.lease = l } }
 
 // Idempotent marks a call that may run twice without harm, so that it is sent
 // again also where it may have run already: after a 524, a 502 that names a

@@ -65,8 +65,8 @@ func gather(ep, jobs *endpoint, v *volume, h *holds) Stats {
 
 		LastAnswer: ep.answeredAt(),
 	}
-	s.HeldWorkers, s.HeldWorkerSeconds = h.counts()
-	s.WakePings, s.WarmWorkerSeconds = ep.wake.counts()
+	s.HeldWorkers, s.HeldWorkerSeconds = h.totals()
+	s.WakePings, s.WarmWorkerSeconds = ep.wake.totals()
 	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
 	s.Limit = ep.admission.gate.Limit()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = ep.conns.counts()

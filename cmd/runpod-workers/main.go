@@ -105,7 +105,8 @@ func (t *tool) bounds(e control.Endpoint) {
 
 func (t *tool) holds(ctx context.Context) error {
 	holds, err := t.client.Holds(ctx)
-	if err != nil {
+	odd := errors.Is(err, runpod.ErrIntegrity) // something among the records is none
+	if err != nil && !odd {
 		return err
 	}
 	fmt.Fprintf(t.out, "%d holds recorded\n", len(holds))
@@ -114,6 +115,9 @@ func (t *tool) holds(ctx context.Context) error {
 		if h.Stale() {
 			fmt.Fprintln(t.out, "  It is stale: nobody will lower the minimum. Run: runpod-workers release")
 		}
+	}
+	if odd {
+		fmt.Fprintln(t.out, err)
 	}
 	return nil
 }

@@ -1,0 +1,54 @@
+package runpod
+
+import (
+	"context"
+	"time"
+)
+
+// ControlPlane is what a Client needs of the service's control plane, about its
+// one endpoint. Package control implements it over Runpod's REST v2. Its
+// methods must be safe for concurrent use and return when their context ends.
+type ControlPlane interface {
+	// Scaling returns how the endpoint scales.
+	Scaling(ctx context.Context) (Scaling, error)
+	// SetMinWorkers changes the minimum of workers and nothing else. It returns
+	// how the endpoint scales from then on.
+	SetMinWorkers(ctx context.Context, n int) (Scaling, error)
+	// Workers lists the workers that there are.
+	Workers(ctx context.Context) ([]WorkerState, error)
+}
+
+// Scaling is how an endpoint scales, according to the control plane.
+type Scaling struct {
+	EndpointID             string
+	MinWorkers, MaxWorkers int
+	// IdleTimeout is how long a worker stays after its last request.
+	IdleTimeout time.Duration
+	// RequestsPerWorker is how many requests, waiting or in work, ask for one
+	// worker (REQUEST_COUNT). It is 0 if the endpoint scales by another rule.
+	RequestsPerWorker int
+	// LoadBalancing is false for a queue-based endpoint, which answers none of
+	// a Client's calls.
+	LoadBalancing bool
+}
+
+// WorkerState is one worker, as the control plane lists it.
+type WorkerState struct {
+	ID     string
+	Status WorkerStatus
+}
+
+// WorkerStatus is what a worker is doing.
+type WorkerStatus string
+
+// The statuses that Runpod documents (REST v2, list workers).
+const (
+	WorkerRunning      WorkerStatus = "RUNNING"      // at work on a request
+	WorkerIdle         WorkerStatus = "IDLE"         // ready for a request
+	WorkerInitializing WorkerStatus = "INITIALIZING" // in its cold start
+	WorkerThrottled    WorkerStatus = "THROTTLED"    // waiting for a GPU
+	WorkerUnhealthy    WorkerStatus = "UNHEALTHY"    // running, but given no requests
+)
+
+// up reports whether a worker of that status takes requests.
+func (s WorkerStatus) up() bool { return s == WorkerRunning || s == WorkerIdle }

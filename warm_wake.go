@@ -1,0 +1,295 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// wake has workers start and stay while a burst is getting ready. It belongs to
+// the Client, not to a caller: callers ask (Warm), take leases (jobs that
+// upload), or leave it to WithKeepWarm. While any of these wants workers one
+// goroutine looks at things every renewal; each light request has one of its own.
+// What is decided, its core decides; it sends and locks around that. It is safe
+// for concurrent use, and holds no lock across a wait. A nil wake wakes nobody.
+type wake struct {
+	ping    func(ctx context.Context, worker string) finding // sends one light request
+	traffic func() traffic
+	control ControlPlane // nil: not given
+	policy  RetryPolicy
+	logger  *slog.Logger
+	ctx     context.Context
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	nudged  chan struct{} // something has changed: look again soon
+	live    atomic.Bool   // the goroutine runs; read by every attempt
+	onRun   bool          // jobs take leases
+	keeps   bool          // workers are kept after calls
+
+	mu      sync.Mutex
+	core    warmCore
+	cancels map[int64]context.CancelFunc // of the light requests under way
+}
+
+// newWake returns a wake that nobody has asked for anything yet. Its ping and
+// traffic are set before it is used.
+func newWake(config warmConfig, policy RetryPolicy, control ControlPlane, logger *slog.Logger) *wake {
+	w := &wake{
+		control: control, policy: policy, logger: logger, onRun: config.onRun, keeps: config.keep > 0,
+		core: newWarmCore(config, policy), nudged: make(chan struct{}, 1), cancels: map[int64]context.CancelFunc{},
+	}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
+}
+
+// totals returns the light requests sent, and the worker-seconds kept idle.
+func (w *wake) totals() (sent int64, idle float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.core.sent, w.core.idle.Seconds()
+}
+
+// shutdown ends the wake and waits for it.
+func (w *wake) shutdown() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	w.core.closed = true
+	w.mu.Unlock()
+	w.cancel()
+	w.tasks.Wait()
+}
+
+// start has the goroutine run. The caller holds the lock.
+func (w *wake) start(now time.Time) {
+	if w.core.start(now) {
+		w.live.Store(true)
+		w.tasks.Go(w.loop)
+	}
+}
+
+func (w *wake) nudge() {
+	select {
+	case w.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// loop looks at things until nobody wants workers any more.
+func (w *wake) loop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if w.ignorant() {
+			w.learn()
+		}
+		if !w.step() {
+			return
+		}
+		timer.Reset(w.core.renewal())
+		select {
+		case <-timer.C:
+		case <-w.nudged:
+			// When the last upload has become a call, the light requests that are
+			// left go a moment after it: demand must not fall in between.
+			sleep(w.ctx, w.policy.Jitter)
+		case <-w.ctx.Done():
+		}
+	}
+}
+
+// step does what is due now, and reports false if the wake is over.
+func (w *wake) step() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.core.step(time.Now(), w.traffic())
+	w.carryOut(o)
+	return !o.over
+}
+
+// carryOut does what the core has ordered. The caller holds the lock.
+func (w *wake) carryOut(o orders) {
+	if o.over {
+		w.live.Store(false)
+	}
+	for _, id := range o.cancel {
+		if cancel := w.cancels[id]; cancel != nil { // nil: it has just ended
+			cancel()
+		}
+	}
+	for _, p := range o.send {
+		w.dispatch(p)
+	}
+	for _, a := range o.settled {
+		close(a.settled)
+	}
+	if o.list && w.control != nil {
+		w.tasks.Go(w.list)
+	}
+}
+
+// dispatch sends a light request. The caller holds the lock.
+func (w *wake) dispatch(p ping) {
+	// Nothing but the wait for a worker may take long.
+	ctx, cancel := context.WithTimeout(w.ctx, w.policy.QueueWait+w.policy.Grace)
+	w.cancels[p.id] = cancel
+	w.tasks.Go(func() {
+		defer cancel()
+		w.found(p.id, w.ping(ctx, p.worker))
+	})
+}
+
+// found takes in what a light request has shown.
+func (w *wake) found(id int64, f finding) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.cancels, id)
+	if w.ctx.Err() == nil {
+		w.carryOut(w.core.found(time.Now(), w.traffic(), id, f))
+	}
+	if f.refused != nil {
+		w.nudge()
+	}
+}
+
+// ask begins a wake of n workers, or joins the one there is.
+func (w *wake) ask(n int) *ask {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := &ask{n: n, begun: time.Now(), settled: make(chan struct{})}
+	w.carryOut(w.core.join(a.begun, a))
+	w.start(a.begun)
+	w.nudge()
+	return a
+}
+
+// result is what Warm returns, once the ask is settled or ctx has ended.
+func (w *wake) result(ctx context.Context, a *ask, op string) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-a.settled:
+	default:
+		e := ended(ctx, op)
+		e.Err = errors.Join(e.Err, fmt.Errorf("%d of %d workers are up", w.core.up(), a.n))
+		return w.core.up(), e
+	}
+	if e, ok := errors.AsType[*Error](a.err); ok {
+		named := *e
+		named.Op = op
+		return a.up, &named
+	}
+	return a.up, a.err
+}
+
+// lease is one job whose inputs are on their way. A nil lease is none.
+type lease struct {
+	w      *wake
+	lapsed bool // guarded by the wake's lock
+}
+
+// lease begins a job's share in the wake of WithWarmup.
+func (w *wake) lease() *lease {
+	if w == nil || !w.onRun {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.core.lend(now)
+	w.start(now)
+	w.nudge()
+	return &lease{w: w}
+}
+
+// lapse ends the lease: the job's request is sent, or the job is over. It may
+// be called again.
+func (l *lease) lapse() {
+	if l == nil {
+		return
+	}
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if !l.lapsed {
+		l.lapsed = true
+		l.w.core.leases--
+		l.w.nudge()
+	}
+}
+
+// sending notes that a call's attempt is about to be sent; l is its job's lease.
+func (w *wake) sending(l *lease) {
+	l.lapse()
+	if w != nil && w.live.Load() {
+		w.makeWay()
+	}
+}
+
+// makeWay withdraws a light request for a call that is about to be sent. First:
+// both at once would ask for one worker too many.
+func (w *wake) makeWay() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var o orders
+	w.core.trim(w.traffic().calls, &o)
+	w.carryOut(o)
+	w.nudge()
+}
+
+// saw notes that a worker has answered a call.
+func (w *wake) saw(worker string) {
+	if w == nil || worker == "" || !w.keeps && !w.live.Load() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.core.saw(now, worker)
+	if w.keeps {
+		w.start(now)
+	}
+}
+
+// ignorant reports whether the control plane should be asked how the endpoint
+// scales.
+func (w *wake) ignorant() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.control != nil && (w.core.learnt.IsZero() || time.Since(w.core.learnt) > time.Minute)
+}
+
+// learn asks the control plane how the endpoint scales. If that fails, waking
+// goes on with the defaults.
+func (w *wake) learn() {
+	ctx, cancel := context.WithTimeout(w.ctx, w.core.renewal())
+	defer cancel()
+	s, err := w.control.Scaling(ctx)
+	if err != nil {
+		w.logger.LogAttrs(ctx, slog.LevelWarn, "waking without knowing the endpoint's scaling", slog.String("error", err.Error()))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.core.learnt = now
+	if err == nil {
+		w.carryOut(w.core.learn(now, s))
+	}
+}
+
+// list asks the control plane for the workers that are ready.
+func (w *wake) list() {
+	ctx, cancel := context.WithTimeout(w.ctx, w.core.renewal())
+	defer cancel()
+	workers, err := w.control.Workers(ctx)
+	if err != nil {
+		return // the light requests show it too
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.carryOut(w.core.list(time.Now(), workers))
+}
