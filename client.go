@@ -57,7 +57,7 @@ func New(opts ...Option) (*Client, error) {
 // Run does one job. The whole job is checked before any traffic. The error is an
 // [*Error] whose JobID names the job; the Result comes with it as far as the job
 // got. Most callers with several jobs should use [Client.RunAll].
-func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.runner.run(ctx, job, 0) }
+func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.runner.run(ctx, job) }
 
 // RunAll does jobs side by side and yields each result as soon as it is there,
 // with the error that the job ended in. It yields on the caller's goroutine.
@@ -90,6 +90,10 @@ func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.ru
 //
 // A job that failed with Error.MayHaveRun may have run already. An input whose
 // [Reader] opens only once cannot be run again.
+//
+// If one of a job's functions panics, or calls runtime.Goexit as t.FailNow does,
+// that is the job's error, with the stack in its text; the other jobs go on. If
+// the sequence does, the loop does too, when the jobs that were read have ended.
 func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
 	return c.runner.runAll(ctx, jobs)
 }
@@ -329,6 +333,9 @@ func (c *Client) Stats() Stats { return gather(c.ep, c.jobs.ep, c.volume, c.hold
 // ErrClosed too. Workers that are held are released, within 5 s; the error says
 // which could not be (see [Client.HoldWorkers]) and is nil otherwise. Closing
 // again tries that again and does nothing else.
+//
+// The loop of a RunAll may call Close. The functions of a job, an observer or a
+// classifier must not: Close waits for them.
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Job is one round trip: upload the inputs, call the endpoint with them, fetch
@@ -85,11 +87,16 @@ type trip struct {
 	result Result
 }
 
-func (r *runner) run(ctx context.Context, job Job, index int) (Result, error) {
+func (r *runner) newTrip(job Job, index int) *trip {
 	job.ID = cmp.Or(job.ID, strconv.Itoa(index))
-	t := &trip{runner: r, job: job, result: Result{JobID: job.ID, Index: index}}
+	return &trip{runner: r, job: job, result: Result{JobID: job.ID, Index: index}}
+}
+
+// run is [Client.Run].
+func (r *runner) run(ctx context.Context, job Job) (Result, error) {
+	t := r.newTrip(job, 0)
 	err := t.run(ctx)
-	return t.result, named(err, job.ID)
+	return t.result, named(err, t.job.ID)
 }
 
 // named puts a job's name on its error.
@@ -197,11 +204,14 @@ func (t *trip) upload(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, in := range t.job.Inputs {
 		wg.Go(func() {
-			obj, err := t.volume.upload(ctx, "upload "+in.Key, in.Key, in.Input)
-			t.result.Inputs[i] = obj
-			if err != nil {
-				first.Do(func() { failed = err; cancel() })
-			}
+			line.Guard(func() (err error) {
+				t.result.Inputs[i], err = t.volume.upload(ctx, "upload "+in.Key, in.Key, in.Input)
+				return err
+			}, func(err error) {
+				if err != nil {
+					first.Do(func() { failed = asError("upload "+in.Key, err); cancel() })
+				}
+			})
 		})
 	}
 	wg.Wait()

@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"iter"
+	"runtime"
 	"sync"
 
 	"github.com/gpuburst/runpod-go/internal/line"
@@ -15,6 +16,7 @@ type batch struct {
 	room     *line.Gate // a job's place, from before it is read until its result is taken
 	outcomes chan outcome
 	running  sync.WaitGroup
+	broke    error // how the sequence ended; read once outcomes is closed
 }
 
 type outcome struct {
@@ -25,14 +27,13 @@ type outcome struct {
 // runAll is [Client.RunAll].
 func (r *runner) runAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
-		o, err := r.life.begin(ctx, "run all")
+		b, err := r.newBatch(ctx, jobs)
 		if err != nil {
 			yield(Result{Index: -1}, err)
 			return
 		}
-		b := &batch{runner: r, op: o, room: line.NewGate(r.most), outcomes: make(chan outcome, r.most)}
 		defer b.stop()
-		go b.start(jobs)
+		go line.Guard(func() error { return b.start(jobs) }, b.finish)
 		for out := range b.outcomes {
 			b.room.Release()
 			if !yield(out.Result, out.err) {
@@ -42,33 +43,64 @@ func (r *runner) runAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Resul
 	}
 }
 
-// start reads the jobs and starts each when there is room. It closes outcomes
-// when all have ended; it never blocks on a result, since every job has its
-// place in the channel.
-func (b *batch) start(jobs iter.Seq[Job]) {
-	defer close(b.outcomes)
-	defer b.running.Wait()
-	if b.room.Acquire(b.op) != nil {
-		return
+func (r *runner) newBatch(ctx context.Context, jobs iter.Seq[Job]) (*batch, error) {
+	const op = "run all"
+	if jobs == nil {
+		return nil, refuse(op, "jobs", "it is nil")
+	}
+	o, err := r.life.follow(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	return &batch{runner: r, op: o, room: line.NewGate(r.most), outcomes: make(chan outcome, r.most)}, nil
+}
+
+// start reads the jobs and starts each when there is room.
+func (b *batch) start(jobs iter.Seq[Job]) error {
+	if err := b.room.Acquire(b.op); err != nil {
+		return err
 	}
 	index := 0
 	for job := range jobs {
-		at := index
-		b.running.Go(func() {
-			result, err := b.runner.run(b.op, job, at)
-			b.outcomes <- outcome{result, err}
-		})
+		b.begin(job, index)
 		index++
-		if b.room.Acquire(b.op) != nil {
-			return
+		if err := b.room.Acquire(b.op); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// stop ends what is in flight and waits for it.
+// begin runs a job on a goroutine of its own, and reports it whatever its
+// functions do. That never blocks: every job has its place in the channel.
+func (b *batch) begin(job Job, index int) {
+	t := b.runner.newTrip(job, index)
+	b.running.Go(func() {
+		line.Guard(func() error { return t.run(b.op) }, func(err error) {
+			b.outcomes <- outcome{t.result, named(err, t.job.ID)}
+		})
+	})
+}
+
+// finish closes outcomes when all jobs have ended. It keeps what the sequence
+// itself has done that is no error.
+func (b *batch) finish(err error) {
+	b.running.Wait()
+	b.broke = err
+	close(b.outcomes)
+}
+
+// stop ends what is in flight and waits for it. If the sequence has panicked,
+// or ended its goroutine, so does the loop that read it, as with iter.Pull.
 func (b *batch) stop() {
 	b.op.cancel(context.Canceled)
 	for range b.outcomes {
 	}
 	b.op.end()
+	if p, ok := b.broke.(*line.Panic); ok {
+		panic(p)
+	}
+	if b.broke == line.ErrGoexit {
+		runtime.Goexit()
+	}
 }

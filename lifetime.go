@@ -62,13 +62,24 @@ type operation struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	life   *lifetime
+	waited bool // closing waits for its end
 	newer  *operation
 	older  *operation
 }
 
-// begin begins an operation. It fails where the context has ended or the Client
-// is closed.
+// begin begins an operation that closing ends and waits for. It fails if the
+// context has ended or the Client is closed.
 func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
+	return l.open(ctx, op, true)
+}
+
+// follow begins an operation that closing ends but does not wait for: the
+// caller's own code runs within it, and may be what closes the Client.
+func (l *lifetime) follow(ctx context.Context, op string) (*operation, error) {
+	return l.open(ctx, op, false)
+}
+
+func (l *lifetime) open(ctx context.Context, op string, waited bool) (*operation, error) {
 	if err := unfit(ctx, op); err != nil {
 		return nil, err
 	}
@@ -77,13 +88,15 @@ func (l *lifetime) begin(ctx context.Context, op string) (*operation, error) {
 	if l.closed {
 		return nil, &Error{Op: op, Kind: ErrClosed}
 	}
-	o := &operation{life: l, older: l.active}
+	o := &operation{life: l, older: l.active, waited: waited}
 	o.Context, o.cancel = context.WithCancelCause(ctx)
 	if o.older != nil {
 		o.older.newer = o
 	}
 	l.active = o
-	l.waiting.Add(1)
+	if waited {
+		l.waiting.Add(1)
+	}
 	return o, nil
 }
 
@@ -100,7 +113,9 @@ func (o *operation) end() {
 	if o.older != nil {
 		o.older.newer = o.newer
 	}
-	o.life.waiting.Done()
+	if o.waited {
+		o.life.waiting.Done()
+	}
 }
 
 // close ends what is in progress and lets nothing more begin. It may be called

@@ -11,8 +11,8 @@ import (
 type Producer[T any] func(ctx context.Context, emit func(T) error) error
 
 // ForEach calls do for each item that is produced, n at a time. The first
-// failure, of do or of produce, ends the context of all and is returned.
-// ForEach returns when nothing is under way any more.
+// failure, of do or of produce, ends the context of all and is returned; so
+// does a panic of do, see [Guard]. ForEach returns when nothing is under way any more.
 func ForEach[T any](ctx context.Context, n int, produce Producer[T], do func(context.Context, T) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -21,9 +21,11 @@ func ForEach[T any](ctx context.Context, n int, produce Producer[T], do func(con
 	for range n {
 		workers.Go(func() {
 			for item := range items {
-				if err := do(ctx, item); err != nil {
-					cancel(err) // the first one counts
-				}
+				Guard(func() error { return do(ctx, item) }, func(err error) {
+					if err != nil {
+						cancel(err) // the first one counts
+					}
+				})
 			}
 		})
 	}
