@@ -73,9 +73,12 @@ func newS3Error(status gofakes3.ErrorCode, code, message string) error {
 	return &s3Error{gofakes3.ErrorResponse{Code: gofakes3.ErrorCode(code), Message: message}, status}
 }
 
-// checkKey refuses keys that are no path of a file in the volume.
+// isFolder reports whether a key is that of a folder: it ends in a slash.
+func isFolder(key string) bool { return strings.HasSuffix(key, "/") }
+
+// checkKey refuses keys that are no path of a file or folder in the volume.
 func checkKey(key string) error {
-	for _, name := range strings.Split(key, "/") {
+	for _, name := range strings.Split(strings.TrimSuffix(key, "/"), "/") {
 		switch {
 		case name == "", name == ".", name == "..", strings.ContainsRune(name, 0):
 			return gofakes3.ErrorInvalidArgument("key", key, "the key is not the path of a file in the volume")
@@ -83,7 +86,7 @@ func checkKey(key string) error {
 			return gofakes3.ErrorMessage(gofakes3.ErrKeyTooLong, "a name in the key is over 255 bytes")
 		}
 	}
-	if key == uploadsDir || strings.HasPrefix(key, uploadsDir+"/") {
+	if strings.TrimSuffix(key, "/") == uploadsDir || strings.HasPrefix(key, uploadsDir+"/") {
 		return gofakes3.ErrorInvalidArgument("key", key, "the folder of unfinished uploads is not an object")
 	}
 	return nil
@@ -100,20 +103,31 @@ func fileError(key string, err error) error {
 	return err
 }
 
-// stat returns a key's file, which must be a regular one.
+// stat returns a key's file, which must be a regular one, or its folder.
 func (f *folder) stat(key string) (os.FileInfo, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	info, err := f.root.Stat(key)
+	info, err := f.root.Stat(strings.TrimSuffix(key, "/"))
 	switch {
 	case err != nil:
 		return nil, fileError(key, err)
-	case !info.Mode().IsRegular():
+	case isFolder(key) != info.IsDir(), !info.IsDir() && !info.Mode().IsRegular():
 		return nil, gofakes3.KeyNotFound(key)
 	}
 	return info, nil
 }
+
+// sizeOf is an object's size: a folder has none.
+func sizeOf(info os.FileInfo) int64 {
+	if info.IsDir() {
+		return 0
+	}
+	return info.Size()
+}
+
+// emptyETag is the MD5 of nothing: a folder's ETag.
+const emptyETag = "d41d8cd98f00b204e9800998ecf8427e"
 
 // describe is what S3 says of a file. One that a worker wrote has an ETag made
 // of its time and size, no MD5; one that a worker overwrote in place keeps the
@@ -124,6 +138,9 @@ func (f *folder) describe(key string, info os.FileInfo) (etag string, meta map[s
 	f.mu.Unlock()
 	meta = map[string]string{}
 	etag = fmt.Sprintf("%x-%x", info.ModTime().UnixNano(), info.Size())
+	if info.IsDir() {
+		etag = emptyETag
+	}
 	if known && os.SameFile(o.file, info) {
 		etag = o.etag
 		for k, v := range o.meta {
@@ -150,7 +167,7 @@ const etagMark = "etag:"
 
 func (f *folder) object(key string, info os.FileInfo, body io.ReadCloser) *gofakes3.Object {
 	etag, meta := f.describe(key, info)
-	return &gofakes3.Object{Name: key, Metadata: meta, Size: info.Size(), Contents: body, Hash: []byte(etagMark + etag)}
+	return &gofakes3.Object{Name: key, Metadata: meta, Size: sizeOf(info), Contents: body, Hash: []byte(etagMark + etag)}
 }
 
 // HeadObject implements gofakes3.Backend.
@@ -164,8 +181,12 @@ func (f *folder) HeadObject(_ context.Context, _, key string) (*gofakes3.Object,
 
 // GetObject implements gofakes3.Backend.
 func (f *folder) GetObject(_ context.Context, _, key string, want *gofakes3.ObjectRangeRequest) (*gofakes3.Object, error) {
-	if _, err := f.stat(key); err != nil {
+	info, err := f.stat(key)
+	if err != nil {
 		return nil, err
+	}
+	if info.IsDir() {
+		return f.object(key, info, http.NoBody), nil
 	}
 	file, err := f.root.Open(key)
 	if err != nil {
@@ -207,12 +228,31 @@ func (f *folder) PutObject(_ context.Context, _, key string, meta map[string]str
 	if err := checkKey(key); err != nil {
 		return gofakes3.PutObjectResult{}, err
 	}
+	if isFolder(key) {
+		return gofakes3.PutObjectResult{}, f.makeFolder(key, size)
+	}
 	tmp, sum, err := f.receive(body, size)
 	if err != nil {
 		return gofakes3.PutObjectResult{}, err
 	}
 	return gofakes3.PutObjectResult{}, f.install(tmp, key, object{etag: sum, meta: meta})
 }
+
+// makeFolder makes a folder, which is what an object whose key ends in a slash
+// is on a disk.
+func (f *folder) makeFolder(key string, size int64) error {
+	if size > 0 {
+		return gofakes3.ErrorInvalidArgument("key", key, "a key that ends in a slash is a folder, which holds no data")
+	}
+	if f.root.MkdirAll(strings.TrimSuffix(key, "/"), 0o755) != nil {
+		return errParentIsFile
+	}
+	return nil
+}
+
+// errParentIsFile is a key that the disk has no place for.
+var errParentIsFile = newS3Error(gofakes3.ErrInvalidBucketState, "ObjectParentIsFile",
+	"a file is where the key needs a folder, or a folder where it needs a file")
 
 // receive stores a body in a temporary file and returns that and its MD5.
 func (f *folder) receive(body io.Reader, size int64) (tmp, sum string, err error) {
@@ -260,8 +300,7 @@ func (f *folder) install(tmp, key string, o object) error {
 	}
 	if err != nil {
 		f.root.Remove(tmp)
-		return newS3Error(gofakes3.ErrInvalidBucketState, "ObjectParentIsFile",
-			"a file is where the key needs a folder, or a folder where it needs a file")
+		return errParentIsFile
 	}
 	if o.file, err = f.root.Stat(key); err != nil {
 		return err
@@ -288,10 +327,14 @@ func (f *folder) DeleteObject(_ context.Context, _, key string) (res gofakes3.Ob
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.objects, key)
-	if err := f.root.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return res, err
+	err = f.root.Remove(strings.TrimSuffix(key, "/"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err != nil && isFolder(key):
+		err = newS3Error(gofakes3.ErrInvalidBucketState, "FolderNotEmpty", "the folder is not empty")
 	}
-	return res, nil
+	return res, err
 }
 
 // CopyObject implements gofakes3.Backend.

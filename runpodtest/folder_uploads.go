@@ -43,6 +43,9 @@ func (m *uploads) CreateMultipartUpload(_ context.Context, _, key string, meta m
 	if err := checkKey(key); err != nil {
 		return "", err
 	}
+	if isFolder(key) {
+		return "", gofakes3.ErrorInvalidArgument("key", key, "a key that ends in a slash is a folder, which holds no data")
+	}
 	id := gofakes3.UploadID(m.folder.unique())
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -3,6 +3,7 @@ package runpodtest
 import (
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -41,16 +42,20 @@ func (a *jobAPI) route() {
 // prefix is the path that all of the API is below.
 func (a *jobAPI) prefix() string { return "/v2/" + a.endpointID + "/" }
 
-// before sends the job API's requests to it, and all others to the endpoint.
+// before sends the job API's requests to it, also those with a wrong endpoint's
+// id, and all others to the endpoint. On the service each has a host of its own.
 func (a *jobAPI) before(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, a.prefix()) {
+		if strings.HasPrefix(r.URL.Path, a.prefix()) || jobCall.MatchString(r.URL.Path) {
 			a.ServeHTTP(w, r)
 			return
 		}
 		endpoint.ServeHTTP(w, r)
 	})
 }
+
+// jobCall matches the paths of the job API of any endpoint.
+var jobCall = regexp.MustCompile(`^/v2/[^/]+/(run|runsync|purge-queue|health|batch|(status|status-sync|stream|cancel|retry|batch)/.+)$`)
 
 // ServeHTTP takes a request past the faults, the key and the rate limits.
 func (a *jobAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {

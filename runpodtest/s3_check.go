@@ -22,6 +22,10 @@ func (c *s3Call) refusal(v *volume) *s3Refusal {
 		e := signature.GetAPIError(code)
 		return &s3Refusal{e.HTTPStatusCode, e.Code, e.Description}
 	}
+	if got := signedRegion(c.r); !strings.EqualFold(got, v.region) {
+		return &s3Refusal{http.StatusBadRequest, "AuthorizationHeaderMalformed",
+			fmt.Sprintf("The authorization header is malformed; the region '%s' is wrong; expecting '%s'", got, v.region)}
+	}
 	if sub := unsupported(c.r.Method, c.key, q); sub != "" {
 		return notImplemented(sub + " is not supported")
 	}
@@ -32,6 +36,19 @@ func (c *s3Call) refusal(v *volume) *s3Refusal {
 		}
 	}
 	return v.overfull(c, q)
+}
+
+// signedRegion is the region in a signature's scope: KEY/DATE/REGION/s3/aws4_request.
+// Users met a refusal with a wrong one; both cases of the data center's id are in
+// use. The answer's code and text are those of S3, inferred here.
+func signedRegion(r *http.Request) string {
+	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	scope, _, _ = strings.Cut(scope, ",")
+	parts := strings.Split(scope, "/")
+	if len(parts) < 5 {
+		return ""
+	}
+	return parts[len(parts)-3]
 }
 
 func (v *volume) secret(accessKey string) (string, bool) {

@@ -20,6 +20,7 @@ type volume struct {
 	inner  http.Handler // gofakes3, which sees only verified requests
 	faults *faultList
 	ledger *ledger
+	region string
 	keys   map[string]string // access key id to secret
 
 	mu        sync.Mutex
@@ -29,7 +30,7 @@ type volume struct {
 }
 
 func newVolume(cfg *Config, f *folder, l *ledger, faults *faultList, keys map[string]string) *volume {
-	v := &volume{cfg: cfg, folder: f, faults: faults, ledger: l, keys: keys, completed: map[string]bool{}}
+	v := &volume{cfg: cfg, folder: f, faults: faults, ledger: l, keys: keys, region: region, completed: map[string]bool{}}
 	v.inner = gofakes3.New(volumeBackend{f, newUploads(f)}, gofakes3.WithTimeSkewLimit(0)).Server()
 	v.prime()
 	return v
@@ -121,7 +122,7 @@ func (v *volume) serve(c *s3Call, w http.ResponseWriter) {
 	out := &s3Writer{ResponseWriter: w, utc: v.cfg.S3.UTCDates}
 	if !v.isComplete(c.r) {
 		v.inner.ServeHTTP(out, c.r)
-		out.WriteHeader(http.StatusOK) // if nothing was written
+		out.finish()
 		return
 	}
 	v.complete(c, out)
@@ -134,6 +135,7 @@ func (v *volume) complete(c *s3Call, out *s3Writer) {
 		out.ResponseWriter = discard{http.Header{}}
 	}
 	v.inner.ServeHTTP(out, c.r)
+	out.finish()
 	if out.status < 300 {
 		v.mu.Lock()
 		v.completed[c.r.URL.Query().Get("uploadId")] = true

@@ -7,6 +7,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/rclone/gofakes3"
@@ -15,6 +16,7 @@ import (
 // localise changes a verified request into what gofakes3 and folder expect.
 func localise(r *http.Request, key string, f *folder) {
 	h := r.Header
+	dropEmpty(r.URL, "delimiter", "marker", "continuation-token", "start-after", "max-keys")
 	if tag := h.Get("If-Range"); tag != "" && !f.isCurrent(key, tag) {
 		h.Del("Range") // the object has changed: all of it
 	}
@@ -28,6 +30,17 @@ func localise(r *http.Request, key string, f *folder) {
 	}
 }
 
+// dropEmpty removes query parameters without a value, which S3 reads as absent.
+func dropEmpty(u *url.URL, names ...string) {
+	q := u.Query()
+	for _, name := range names {
+		if q.Has(name) && q.Get(name) == "" {
+			q.Del(name)
+		}
+	}
+	u.RawQuery = q.Encode()
+}
+
 // markTags rewrites a list of ETags as gofakes3 knows them: see etagMark.
 func markTags(list string) string {
 	var out []string
@@ -38,11 +51,13 @@ func markTags(list string) string {
 	return strings.Join(out, ", ")
 }
 
-// s3Writer gives answers their true ETag, and the gateway's dates.
+// s3Writer gives answers their true ETag, the gateway's dates, and S3's words for
+// errors.
 type s3Writer struct {
 	http.ResponseWriter
 	utc    bool
 	status int
+	fault  []byte // the body of an error, kept until finish
 }
 
 // WriteHeader puts the header right and sends it.
@@ -64,7 +79,61 @@ func (w *s3Writer) WriteHeader(status int) {
 
 func (w *s3Writer) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
+	if w.status >= http.StatusBadRequest {
+		w.fault = append(w.fault, p...)
+		return len(p), nil
+	}
 	return w.ResponseWriter.Write(p)
+}
+
+// finish ends an answer: with status 200 if nothing was written, with the missing
+// message of an error.
+func (w *s3Writer) finish() {
+	w.WriteHeader(http.StatusOK)
+	if len(w.fault) > 0 {
+		w.ResponseWriter.Write(withMessage(w.fault))
+	}
+}
+
+// withMessage puts S3's words into an error that has none.
+func withMessage(fault []byte) []byte {
+	const end = "</Code>"
+	head, tail, ok := strings.Cut(string(fault), end)
+	_, code, _ := strings.Cut(head, "<Code>")
+	text := s3Messages[code]
+	if !ok || text == "" {
+		return fault
+	}
+	tail = strings.Replace(tail, "<Message>"+code+"</Message>", "", 1)
+	if strings.Contains(tail, "<Message>") {
+		return fault
+	}
+	return []byte(head + end + "<Message>" + text + "</Message>" + tail)
+}
+
+// s3Messages are S3's words for errors to which gofakes3 gives none. Clients show
+// them, and some decide by them.
+var s3Messages = map[string]string{
+	"NoSuchKey":             "The specified key does not exist.",
+	"NoSuchUpload":          "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+	"NoSuchBucket":          "The specified bucket does not exist",
+	"InvalidRange":          "The requested range is not satisfiable",
+	"InvalidPart":           "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+	"InvalidPartOrder":      "The list of parts was not in ascending order. Parts must be ordered by part number.",
+	"InvalidArgument":       "Invalid Argument",
+	"InvalidDigest":         "The Content-MD5 you specified was invalid.",
+	"BadDigest":             "The Content-MD5 or checksum value that you specified did not match what the server received.",
+	"IncompleteBody":        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+	"EntityTooLarge":        "Your proposed upload exceeds the maximum allowed size",
+	"KeyTooLongError":       "Your key is too long",
+	"MalformedXML":          "The XML you provided was not well-formed or did not validate against our published schema",
+	"MethodNotAllowed":      "The specified method is not allowed against this resource.",
+	"MissingContentLength":  "You must provide the Content-Length HTTP header.",
+	"NotImplemented":        "A header you provided implies functionality that is not implemented",
+	"PreconditionFailed":    "At least one of the pre-conditions you specified did not hold",
+	"RequestTimeTooSkewed":  "The difference between the request time and the server's time is too large.",
+	"InternalError":         "We encountered an internal error. Please try again.",
+	"SignatureDoesNotMatch": "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
 }
 
 // sha256Reader fails at the end of a body that is not what was signed.

@@ -70,6 +70,7 @@ func environment(srv *runpodtest.Server) (lines string) {
 	for _, v := range [][2]string{
 		{"RUNPOD_API_KEY", srv.APIKey},
 		{"RUNPOD_ENDPOINT_URL", srv.EndpointURL},
+		{"RUNPOD_JOBS_URL", srv.JobsURL},
 		{"RUNPOD_CONTROL_URL", srv.ControlURL},
 		{"RUNPOD_S3_ENDPOINT_URL", srv.S3URL},
 		{"RUNPOD_S3_REGION", srv.Region},

@@ -38,7 +38,7 @@ func TestServesUntilInterrupted(t *testing.T) {
 			env[k] = v
 		}
 	}
-	if file, _ := os.ReadFile(envFile); len(env) != 8 || bytes.Count(file, []byte("export ")) != 8 {
+	if file, _ := os.ReadFile(envFile); len(env) != 9 || bytes.Count(file, []byte("export ")) != 9 {
 		t.Fatalf("printed %v, wrote %q", env, file)
 	}
 	req, err := http.NewRequest("POST", env["RUNPOD_ENDPOINT_URL"]+"/hello", strings.NewReader("{}"))
