@@ -13,22 +13,22 @@ import (
 	"sync/atomic"
 )
 
-// Checksum is what the body of an upload carries so that the store can refuse
-// one that arrived damaged or cut short. See [WithChecksum].
+// Checksum is what the body of an upload carries, so that the store can refuse
+// one that arrives damaged or cut short. See [WithChecksum]. Most callers should
+// leave it at the default.
 type Checksum int
 
 const (
-	// ChecksumCRC32C is the header x-amz-checksum-crc32c, which costs next to
-	// nothing. AWS S3 and versitygw check it; whether Runpod's gateway does is
-	// not known. A store that checks it repeats it in its answer. Where the
-	// answer lacks it, the body's MD5 is held against the ETag, and where the
-	// request is refused with a 400 or 501, the body is sent again; from then on
-	// bodies carry their MD5.
+	// ChecksumCRC32C, the default, is the header x-amz-checksum-crc32c, which
+	// costs next to nothing. AWS S3 and versitygw check it; whether Runpod's
+	// gateway does is not known. A store that checks it repeats it in its answer.
+	// If an answer lacks it, the body's MD5 is compared with the ETag. If the
+	// header is refused with a 400 or 501, the body is sent again without it.
+	// From then on bodies carry their MD5.
 	ChecksumCRC32C Checksum = iota
-	// ChecksumMD5 is the header Content-MD5. Every store that speaks S3 is
-	// meant to check it, and single objects and parts come back with it as
-	// their ETag, which is compared. It costs about 1.6 ms of a processor for
-	// each MB.
+	// ChecksumMD5 is the header Content-MD5. Every S3 store is meant to check
+	// it, and returns it as the ETag of whole objects and parts, which is
+	// compared. It costs about 1.6 ms of processor time for each MB.
 	ChecksumMD5
 )
 
@@ -100,9 +100,9 @@ func (d digest) header(kind Checksum) *string {
 	return &s
 }
 
-// check holds a body against what the store says it has stored. An ETag tells
-// something only where it is an MD5.
-func (d digest) check(etag string, crc *string) error {
+// verify compares a body with what the store says it has stored. An ETag means
+// something only if it is an MD5.
+func (d digest) verify(etag string, crc *string) error {
 	switch {
 	case d.kind == ChecksumMD5 && looksLikeMD5(etag) && !strings.EqualFold(etag, hex.EncodeToString(d.sum)):
 		return fmt.Errorf("the gateway stored something else: its ETag is %s, not %x", etag, d.sum)
@@ -130,10 +130,10 @@ func (s *crc32cSupport) confirmed(crc *string) bool {
 	return false
 }
 
-// refused reports whether a verdict may be about the header itself: the store
-// calls the request a bad one and has never confirmed a CRC32C.
-func (s *crc32cSupport) refused(last decision) bool {
-	if last.kind != ErrBadRequest || s.seen.Load() {
+// blamed reports whether a failure of this kind may be due to the header itself:
+// the store calls the request a bad one and has never confirmed a CRC32C.
+func (s *crc32cSupport) blamed(kind error) bool {
+	if kind != ErrBadRequest || s.seen.Load() {
 		return false
 	}
 	s.lacking.Store(true)

@@ -170,7 +170,7 @@ func (c *Client) DeleteAll(ctx context.Context, prefix string) (int, error) {
 
 // Progress returns how far all uploads and downloads of the Client are; see
 // [WithProgress] for some of them.
-func (c *Client) Progress() Transferred { return c.volume.progress.Now() }
+func (c *Client) Progress() Transferred { return c.volume.gw.progress.Now() }
 
 // Calls.
 
@@ -342,7 +342,7 @@ func (c *Client) Close() error {
 	c.jobs.ep.abort()
 	c.life.waiting.Wait()
 	err := c.holds.releaseAll()
-	c.volume.transport.CloseIdleConnections()
+	c.volume.gw.transport.CloseIdleConnections()
 	c.ep.close()
 	c.jobs.ep.close()
 	return err

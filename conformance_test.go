@@ -106,7 +106,7 @@ var conformanceCases = []conformanceCase{
 		if _, err := c.Upload(ctx, "big", Bytes("b", content(6<<20))); err != nil {
 			return err
 		}
-		if _, own, err := c.volume.head(ctx, "look", "big"); err != nil || own == "" {
+		if _, own, err := headObject(ctx, c.volume.gw.newTask(ctx, "look"), "big"); err != nil || own == "" {
 			return fmt.Errorf("id %q, %w", own, err)
 		}
 		return c.Delete(ctx, "big")
@@ -178,7 +178,7 @@ var conformanceCases = []conformanceCase{
 		return err
 	}},
 	{name: "an upload that was cut off is gone on with", check: func(ctx context.Context, c *Client, dir string) error {
-		c.volume.resume = &resumeDir{dir: dir, store: "s", busy: map[string]bool{}}
+		c.volume.uploads.resume = newResumeDir(dir, "s")
 		data := content(30 << 20)
 		short, cancel := context.WithCancel(ctx)
 		if _, err := c.Upload(short, "cut", cutOff(data, 12<<20, cancel)); !errors.Is(err, context.Canceled) || len(mustRead(dir)) != 1 {
@@ -203,9 +203,9 @@ var conformanceCases = []conformanceCase{
 		if _, err := c.Upload(short, "cancelled", cutOff(data, 6<<20, cancel)); !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("not cancelled: %w", err)
 		}
-		t, ctx := c.volume.begin(ctx, "list uploads")
+		t := c.volume.gw.newTask(ctx, "list uploads").transfer(ctx)
 		// Of the key: MinIO lists no uploads but those of one key.
-		out, err := c.volume.client.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &c.volume.bucket, Prefix: aws.String("cancelled")}, func(o *s3.Options) { o.Retryer = t })
+		out, err := perform(t, c.volume.gw.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{Bucket: &c.volume.gw.bucket, Prefix: aws.String("cancelled")})
 		if err != nil || len(out.Uploads) > 0 {
 			return fmt.Errorf("left behind: %+v, %w", out, err)
 		}
@@ -369,13 +369,13 @@ func (g s3Server) start(t *testing.T) func(opts ...Option) (*Client, error) {
 	}
 	defer c.Close()
 	for start := time.Now(); ; { // until it listens, which takes long on a busy machine
-		tr, ctx := c.volume.begin(t.Context(), "make a bucket")
-		_, err := c.volume.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &c.volume.bucket}, func(o *s3.Options) { o.Retryer = tr })
+		tr := c.volume.gw.newTask(t.Context(), "make a bucket").transfer(t.Context())
+		_, err := perform(tr, c.volume.gw.client.CreateBucket, &s3.CreateBucketInput{Bucket: &c.volume.gw.bucket})
 		if err == nil {
 			return client
 		}
 		if time.Since(start) > 20*time.Second {
-			t.Fatal(tr.fail(err))
+			t.Fatal(tr.failure(err))
 		}
 	}
 }

@@ -76,11 +76,11 @@ func (c *connCounter) counted(dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return c.add(conn)
+		return c.register(conn)
 	}
 }
 
-func (c *connCounter) add(conn net.Conn) (net.Conn, error) {
+func (c *connCounter) register(conn net.Conn) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.life.Err() != nil {
@@ -94,7 +94,7 @@ func (c *connCounter) add(conn net.Conn) (net.Conn, error) {
 	return counted, nil
 }
 
-func (c *connCounter) remove(conn *countedConn) {
+func (c *connCounter) unregister(conn *countedConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, conn)
@@ -127,7 +127,7 @@ func (c *countedConn) Write(p []byte) (int, error) {
 }
 
 func (c *countedConn) Close() error {
-	c.counter.remove(c)
+	c.counter.unregister(c)
 	return c.Conn.Close()
 }
 

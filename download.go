@@ -2,13 +2,10 @@ package runpod
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
-	"os"
-	"path/filepath"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +21,7 @@ const maxBreaks = s3Attempts
 // reading is the download of an object, or of a section of it, under way: what
 // it has, and what it knows of the object.
 type reading struct {
-	v      *volume
+	task
 	t      *transfer
 	key    string
 	w      io.Writer
@@ -44,44 +41,21 @@ type object struct {
 
 // download writes an object's content to w. After a break it goes on by Range
 // where it stopped, so that no byte is written twice. A file of our own is
-// filled from several connections at once.
-func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Object, error) {
-	ctx = asCaller(ctx)
-	count := v.meter(ctx)
-	count.begin(0)
-	got, err := object{}, error(nil)
+// filled from several connections at once, in parts of partSize.
+func download(ctx context.Context, k task, key string, w io.Writer, partSize int64) (Object, error) {
 	if f, ok := w.(*wholeFile); ok {
-		got, err = v.downloadParts(ctx, op, key, f)
-	} else {
-		r := &reading{v: v, key: key, w: w, length: -1}
-		err = r.run(ctx, op)
-		got = object{size: r.have, etag: r.etag}
+		got, err := downloadParts(ctx, k, key, f, partSize)
+		return Object{Key: key, Size: got.size, ETag: got.etag}, err
 	}
-	if err != nil {
-		return Object{}, err
-	}
-	count.end()
-	v.done.downloads.Add(1)
-	v.done.bytesDown.Add(got.size)
-	return Object{Key: key, Size: got.size, ETag: got.etag}, nil
+	r := &reading{task: k, key: key, w: w, length: -1}
+	err := r.readAll(ctx)
+	return Object{Key: key, Size: r.have, ETag: r.etag}, err
 }
 
-// downloadFile fills the file at path, whole or not at all.
-func (v *volume) downloadFile(ctx context.Context, op, key, path string) (Object, error) {
-	var obj Object
-	err := writeWhole(path, func(w io.Writer) (err error) {
-		obj, err = v.download(ctx, op, key, w)
-		return err
-	})
-	if err != nil {
-		return Object{}, asError(op, err)
-	}
-	return obj, nil
-}
-
-// run reads until everything is there.
-func (r *reading) run(ctx context.Context, op string) error {
-	r.t, ctx = r.v.begin(ctx, op)
+// readAll reads until everything is there.
+func (r *reading) readAll(ctx context.Context) error {
+	r.t = r.transfer(ctx)
+	ctx = r.t.ctx
 	for breaks := 0; ; breaks++ {
 		had := r.have
 		err := r.advance(ctx)
@@ -93,14 +67,14 @@ func (r *reading) run(ctx context.Context, op string) error {
 		}
 		broken, ok := errors.AsType[*brokenRead](err)
 		if !ok || breaks >= maxBreaks || ctx.Err() != nil {
-			return r.t.fail(err)
+			return r.t.failure(err)
 		}
-		delay := r.v.policy.backoff(breaks, 0, -1, mathrand.Float64())
+		delay := r.gw.policy.backoff(breaks, 0, -1, rand.Float64())
 		last := &r.t.attempts[len(r.t.attempts)-1]
 		last.Verdict, last.Reason, last.Delay, last.Err = VerdictRetryBackoff, "the body broke off", delay, broken.error
 		r.t.log(last)
 		if err := sleep(ctx, delay); err != nil {
-			return r.t.fail(err)
+			return r.t.failure(err)
 		}
 	}
 }
@@ -112,7 +86,7 @@ func (e *brokenRead) Unwrap() error { return e.error }
 
 // advance asks for what is still missing and writes it.
 func (r *reading) advance(ctx context.Context) error {
-	out, err := r.ask(ctx)
+	out, err := r.get()
 	if err != nil {
 		return err
 	}
@@ -151,19 +125,18 @@ func (w *meteredWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ask requests what is still missing.
-func (r *reading) ask(ctx context.Context) (*s3.GetObjectOutput, error) {
-	in := &s3.GetObjectInput{Bucket: &r.v.bucket, Key: &r.key, Range: r.header()}
-	opt := func(o *s3.Options) { o.Retryer = r.t }
-	out, err := r.v.client.GetObject(ctx, in, opt)
+// get requests what is still missing.
+func (r *reading) get() (*s3.GetObjectOutput, error) {
+	in := &s3.GetObjectInput{Bucket: &r.gw.bucket, Key: &r.key, Range: r.header()}
+	out, err := perform(r.t, r.gw.client.GetObject, in)
 	if err != nil && in.Range != nil && !r.known && apiCode(err) == "InvalidRange" {
 		in.Range, r.length = nil, -1 // an empty object has no first byte
-		return r.v.client.GetObject(ctx, in, opt)
+		return perform(r.t, r.gw.client.GetObject, in)
 	}
 	return out, err
 }
 
-// header is the Range to ask for; nil: everything.
+// header returns the Range to ask for; nil: everything.
 func (r *reading) header() *string {
 	from := r.start + r.have
 	switch {
@@ -175,7 +148,7 @@ func (r *reading) header() *string {
 	return nil
 }
 
-// want is how many bytes there are to come in all; -1: that is not known.
+// want returns how many bytes there are to come in all; -1: that is not known.
 func (r *reading) want() int64 {
 	switch {
 	case r.size < 0:
@@ -186,8 +159,8 @@ func (r *reading) want() int64 {
 	return min(r.length, r.size-r.start)
 }
 
-// match holds an answer against what is known of the object, and skips what
-// is there already where the gateway ignored the Range.
+// match compares an answer with what is known of the object, and skips what is
+// there already if the gateway ignored the Range.
 func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 	size, etag := objectSize(out), trimETag(out.ETag)
 	if r.known && (etag != r.etag || size >= 0 && r.size >= 0 && size != r.size) {
@@ -205,7 +178,7 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 	}
 	if !r.known {
 		r.object = object{known: true, size: size, etag: etag}
-		r.t.meter.grow(max(size, 0))
+		r.t.meter.grew(max(size, 0))
 		if r.learn != nil {
 			r.learn()
 		}
@@ -224,13 +197,13 @@ func (r *reading) changed(format string, args ...any) error {
 }
 
 // downloadParts fills a file from several connections at once. The first
-// answer tells how large the object is; the other parts are asked for while
-// the first one is still coming.
-func (v *volume) downloadParts(ctx context.Context, op, key string, f *wholeFile) (object, error) {
+// answer says how large the object is; the other parts are asked for while the
+// first one is still coming.
+func downloadParts(ctx context.Context, k task, key string, f *wholeFile, partSize int64) (object, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	known := make(chan struct{})
-	first := &reading{v: v, key: key, w: f.at(0), length: v.partSize}
+	first := &reading{task: k, key: key, w: f.from(0), length: partSize}
 	var seen object
 	first.learn = sync.OnceFunc(func() {
 		if seen = first.object; first.length < 0 {
@@ -240,30 +213,30 @@ func (v *volume) downloadParts(ctx context.Context, op, key string, f *wholeFile
 	})
 	var readers sync.WaitGroup
 	start := func(r *reading) {
-		if err := r.run(ctx, op); err != nil {
+		if err := r.readAll(ctx); err != nil {
 			cancel(err) // the first one counts
 		}
 	}
 	readers.Go(func() { defer first.learn(); start(first) })
 	<-known
 	rest := make(chan part)
-	for range min(int64(v.places.Size()), ceilDiv(seen.size, v.partSize)-1) {
+	for range min(int64(k.gw.pool.Size()), ceilDiv(seen.size, partSize)-1) {
 		readers.Go(func() {
 			for p := range rest {
-				start(&reading{v: v, key: key, w: f.at(p.offset), start: p.offset, length: p.size, object: seen})
+				start(&reading{task: k, key: key, w: f.from(p.offset), start: p.offset, length: p.size, object: seen})
 			}
 		})
 	}
-	emitRest(ctx, rest, seen.size, v.partSize)
+	emitRest(ctx, rest, seen.size, partSize)
 	close(rest)
 	readers.Wait()
 	if first.known && first.length >= 0 && first.size < 0 { // a section came, of nobody knows how much
-		whole := &reading{v: v, key: key, w: f.at(0), length: -1}
+		whole := &reading{task: k, key: key, w: f.from(0), length: -1}
 		start(whole)
 		first = whole
 	}
 	if ctx.Err() != nil {
-		return object{}, asError(op, context.Cause(ctx))
+		return object{}, asError(k.op, context.Cause(ctx))
 	}
 	return object{size: max(first.size, first.have), etag: first.etag}, nil
 }
@@ -282,12 +255,6 @@ func emitRest(ctx context.Context, rest chan<- part, size, partSize int64) {
 	}
 }
 
-// wholeFile is a file of our own, in which any place may be written at any
-// time.
-type wholeFile struct{ *os.File }
-
-func (f *wholeFile) at(offset int64) io.Writer { return io.NewOffsetWriter(f.File, offset) }
-
 // objectSize is the whole object's size, from the answer to a plain or a
 // ranged request; -1 when it is not said.
 func objectSize(out *s3.GetObjectOutput) int64 {
@@ -302,58 +269,4 @@ func objectSize(out *s3.GetObjectOutput) int64 {
 		return *out.ContentLength
 	}
 	return -1
-}
-
-// writeWhole fills a file at path whole or not at all: under a temporary name
-// beside it, renamed when fill has succeeded.
-func writeWhole(path string, fill func(io.Writer) error) error {
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return writeWholeIn(root, filepath.Base(path), fill)
-}
-
-// writeWholeIn does so within a folder that the name cannot leave, not by
-// symbolic links either.
-func writeWholeIn(root *os.Root, path string, fill func(io.Writer) error) (err error) {
-	dir, base := filepath.Split(path)
-	name := filepath.Join(dir, "."+shorten(base)+"."+rand.Text()[:8]+".part")
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			root.Remove(name)
-		}
-	}()
-	if err := fill(&wholeFile{f}); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return root.Rename(name, path)
-}
-
-// shorten keeps the temporary name within a file name's 255 bytes.
-func shorten(base string) string { return base[:min(len(base), 200)] }
-
-// checkTarget refuses a file that could not be written, before any traffic.
-func checkTarget(path string) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is there and is not a regular file", path)
-	}
-	dir := filepath.Dir(path)
-	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a folder", dir)
-	}
-	return err
 }

@@ -195,7 +195,7 @@ func TestGatewayPoolAdapts(t *testing.T) {
 			t.Fatal(err)
 		}
 		attempts := c.Stats().S3Attempts
-		t.Logf("16 connections, 300 uploads: %d requests, limit now %d", attempts, c.volume.places.Limit())
+		t.Logf("16 connections, 300 uploads: %d requests, limit now %d", attempts, c.volume.gw.pool.Limit())
 		if attempts > 300*5/4 {
 			t.Errorf("%d requests for 300 uploads", attempts)
 		}
@@ -205,7 +205,7 @@ func TestGatewayPoolAdapts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := c.volume.places.Limit(); got != 16 {
+		if got := c.volume.gw.pool.Limit(); got != 16 {
 			t.Errorf("the limit is %d again, want 16", got)
 		}
 	}, WithS3Conns(16))

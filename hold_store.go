@@ -77,7 +77,7 @@ func openHoldStores(v *volume) func(endpoint string) (holdStore, error) {
 		if !endpointID.MatchString(endpoint) {
 			return nil, refuse("hold workers", "EndpointID", "the control plane names the endpoint %.100q", endpoint)
 		}
-		if v.client != nil {
+		if v.gw.client != nil {
 			return volumeHolds{v, endpoint, ".runpod-go/holds/" + endpoint + "/"}, nil
 		}
 		dir, err := os.UserCacheDir()
@@ -135,25 +135,21 @@ func (h volumeHolds) load(ctx context.Context) (found recordsFound, err error) {
 
 // addNames adds the names of all records, with their sizes.
 func (h volumeHolds) addNames(ctx context.Context, listed map[string]int64, found *recordsFound) error {
-	l := &listing{prefix: h.prefix, tokens: map[string]bool{}}
-	for !l.end {
-		page, err := h.v.listPage(ctx, "list holds", l)
+	for o, err := range h.v.objects(ctx, "list holds", h.prefix) {
 		if err != nil {
 			return err
 		}
-		for _, o := range page {
-			name := strings.TrimPrefix(o.Key, h.prefix)
-			_, known := listed[name]
-			switch {
-			case !strings.HasSuffix(name, ".json"):
-			case len(listed) >= maxHoldRecords && !known:
-				if len(found.odd) == 0 {
-					found.strange(name, tooMany)
-				}
-				return nil
-			default:
-				listed[name] = o.Size
+		name := strings.TrimPrefix(o.Key, h.prefix)
+		_, known := listed[name]
+		switch {
+		case !strings.HasSuffix(name, ".json"):
+		case len(listed) >= maxHoldRecords && !known:
+			if len(found.odd) == 0 {
+				found.strange(name, tooMany)
 			}
+			return nil
+		default:
+			listed[name] = o.Size
 		}
 	}
 	return nil

@@ -13,31 +13,33 @@ import (
 	"time"
 )
 
-// Input is something to upload: [File], [Bytes] or [Reader] make one. It is a
-// value that may be copied and used by several jobs at once.
+// Input is something to upload: [File], [Bytes] or [Reader] make one. Most
+// callers should use File or Bytes, which can be read again after a failure
+// without being buffered. An Input may be copied and used by several jobs at
+// once.
 type Input struct {
 	name string
-	size int64 // -1: see state, and without one found out by reading
+	size int64 // -1: state says it, or if that is nil reading does
 	open func(context.Context) (io.ReadCloser, error)
 	// at opens a section of it; nil: it can be read from the beginning only.
 	at func(ctx context.Context, offset, size int64) (io.ReadCloser, error)
-	// state tells what it is now, and refuses what cannot be uploaded; nil:
+	// state returns what it is now, and refuses what cannot be uploaded; nil:
 	// there is nothing to ask.
 	state func() (inputState, error)
 	// local says that reading it costs processor time, not waiting.
 	local bool
 }
 
-// inputState is what a file system tells of an input: one that differs before
+// inputState is what a file system says of an input: one that differs before
 // and after an upload was changed meanwhile.
 type inputState struct {
 	size     int64
 	modified time.Time
 }
 
-// File is the file at path. It must be a regular file that does not change
-// while it is uploaded; its last path element names the object of a job whose
-// key is "".
+// File returns the file at path as an input. It must be a regular file that
+// does not change while it is uploaded. Its last path element names the object
+// of a [JobInput] without a key.
 func File(path string) Input {
 	return fileInput(path, func() (*os.File, error) { return os.Open(path) }, func() (os.FileInfo, error) { return os.Stat(path) })
 }
@@ -83,8 +85,9 @@ type section struct {
 	io.Closer
 }
 
-// Bytes is b itself, which must not be changed while it is uploaded. The name
-// serves where a job's key is "", and in errors.
+// Bytes returns b as an input. It is not copied and must not be changed while
+// it is uploaded. The name stands in errors, and names the object of a
+// [JobInput] without a key.
 func Bytes(name string, b []byte) Input {
 	return Input{
 		name: name,
@@ -103,22 +106,23 @@ type memory struct{ bytes.Reader }
 // Close does nothing: there is nothing to close.
 func (*memory) Close() error { return nil }
 
-// Reader is whatever open gives: size bytes, or an unknown number when size is
-// -1; the context is the upload's.
+// Reader returns as an input what open opens: size bytes, or a stream of unknown
+// length if size is -1. Callers who know the size should give it. Open is called
+// with the upload's context.
 //
-// Of known size, up to the size of a part (see [WithPartSize]), it is opened
-// once to take the checksum and once more for every attempt, each time from
-// the beginning and with the same content. Otherwise it is opened once, and
-// read into buffers that are sent from there: see [WithBufferMemory]. Where
-// what it opens can seek (io.Seeker), a large one of known size is not
-// buffered but opened anew for each part. When the upload's context ends, what
-// is being read into buffers is closed, also in the middle of a Read.
+// If the size is known and at most that of a part (see [WithPartSize]), open is
+// called once to take the checksum and once more for every attempt, and must
+// return the same content from the beginning each time. If the size is larger
+// and what open returns is an [io.Seeker], it is called for each part. Anything
+// else is opened once and sent from buffers in memory, see [WithBufferMemory].
+//
+// If the upload's context ends, a stream is closed even while Read is called.
 func Reader(name string, size int64, open func(context.Context) (io.ReadCloser, error)) Input {
 	return Input{name: name, size: size, open: open}
 }
 
-// check refuses what cannot be uploaded, before any traffic.
-func (in Input) check() error {
+// usable refuses what cannot be uploaded, before any traffic.
+func (in Input) usable() error {
 	switch {
 	case in.open == nil:
 		return errors.New("it is empty: make one with File, Bytes or Reader")
@@ -129,7 +133,7 @@ func (in Input) check() error {
 	return err
 }
 
-// current is what the input is now; its size is -1 when only reading tells.
+// current returns what the input is now. Its size is -1 if only reading shows it.
 func (in Input) current() (inputState, error) {
 	if in.state != nil {
 		return in.state()
@@ -137,8 +141,8 @@ func (in Input) current() (inputState, error) {
 	return inputState{size: in.size}, nil
 }
 
-// seekable gives the input a way to open a section of it, if what it opens can
-// seek.
+// seekable returns the input with a way to open a section of it, if what it opens
+// can seek.
 func (in Input) seekable(ctx context.Context) (Input, error) {
 	if in.at != nil {
 		return in, nil
@@ -174,6 +178,31 @@ func (in Input) seekTo(ctx context.Context, offset, size int64) (io.ReadCloser, 
 
 // baseName is the last element of the input's name, for the key made up for it.
 func (in Input) baseName() string { return path.Base(filepath.ToSlash(in.name)) }
+
+var errChanged = errors.New("it changed while it was uploaded")
+
+// unchanged fails if the input is not what it was: its parts may then be of
+// two versions.
+func (in Input) unchanged(since inputState) error {
+	now, err := in.current()
+	if err == nil && now != since {
+		err = errChanged
+	}
+	return err
+}
+
+// inputError makes the error of an input that cannot be read, unless that is
+// because the context has ended.
+func inputError(ctx context.Context, op string, in Input, err error) error {
+	if ctx.Err() != nil {
+		return ended(ctx, op)
+	}
+	e := &Error{Op: op, Field: "Input", Err: fmt.Errorf("reading %s: %w", in.name, err)}
+	if errors.Is(err, errChanged) {
+		e.Kind = ErrIntegrity
+	}
+	return e
+}
 
 const copyBuffer = 64 << 10
 

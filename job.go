@@ -174,7 +174,7 @@ func (t *trip) checkInputs(op string) error {
 	inputs := make([]JobInput, len(t.job.Inputs))
 	for i, in := range t.job.Inputs {
 		field := fmt.Sprintf("Inputs[%d]", i)
-		if err := in.Input.check(); err != nil {
+		if err := in.Input.usable(); err != nil {
 			return refuse(op, field+".Input", "%w", err)
 		}
 		if in.Key == "" {

@@ -221,7 +221,7 @@ func nothingHeld(t *testing.T, c *Client) {
 	if st := c.Stats(); st.InFlight != 0 || st.Waiting != 0 {
 		t.Errorf("left behind: %+v", st)
 	}
-	if held, _, waiting := c.volume.places.Counts(); held != 0 || waiting != 0 {
+	if held, _, waiting := c.volume.gw.pool.Counts(); held != 0 || waiting != 0 {
 		t.Errorf("S3 places: %d held, %d waited for", held, waiting)
 	}
 	start := time.Now()

@@ -155,7 +155,7 @@ func partsThere(t *testing.T, srv *runpodtest.Server, dir string) int {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	there, err := c.volume.listParts(t.Context(), "look", u.Key, u.UploadID)
+	there, err := listParts(t.Context(), c.volume.gw.newTask(t.Context(), "look"), u.Key, u.UploadID)
 	if err != nil {
 		t.Fatal(err)
 	}

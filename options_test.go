@@ -118,7 +118,7 @@ func TestTransportIsClonedNotChanged(t *testing.T) {
 	if own.MaxConnsPerHost != 3 || own.DialContext != nil || own.Protocols != nil {
 		t.Error("the caller's transport was changed")
 	}
-	if c.ep.transport == own || c.volume.transport == own || c.ep.transport == c.volume.transport {
+	if c.ep.transport == own || c.volume.gw.transport == own || c.ep.transport == c.volume.gw.transport {
 		t.Error("a transport is shared")
 	}
 }

@@ -7,33 +7,33 @@ import (
 )
 
 // Progress counts the uploads and downloads that are made under a context, see
-// [WithProgress]; [Client.Progress] counts all of a Client's. It is cheap
-// enough to be always on. The zero value is ready; it is safe for concurrent
-// use and must not be copied.
+// [WithProgress]; [Client.Progress] counts all of a Client's. Counting is cheap
+// enough to be always on. The zero value is ready. A Progress is safe for
+// concurrent use and must not be copied.
 type Progress struct {
 	files, filesDone, bytes, bytesDone atomic.Int64
 }
 
 // Transferred is what a [Progress] has counted at one moment.
 type Transferred struct {
-	// Files were begun, FilesDone have arrived whole. One that failed stays
-	// the difference.
+	// Files have begun, FilesDone of them have arrived whole. A transfer that
+	// failed counts in Files only.
 	Files, FilesDone int64
-	// Bytes is the size of those that were begun, as far as it is known yet;
-	// BytesDone have moved and need not move again: what an attempt has moved
-	// that failed is taken off, what was there already is added.
+	// Bytes is the size of all that have begun, as far as it is known yet.
+	// BytesDone is how many of those need not move again: it falls if an attempt
+	// fails, and includes what was there already.
 	Bytes, BytesDone int64
 }
 
-// Now tells what was counted so far.
+// Now returns what was counted so far.
 func (p *Progress) Now() Transferred {
 	return Transferred{Files: p.files.Load(), FilesDone: p.filesDone.Load(), Bytes: p.bytes.Load(), BytesDone: p.bytesDone.Load()}
 }
 
 type progressKey struct{}
 
-// WithProgress gives a context under which uploads and downloads are counted
-// in p: one of them, or all of a folder or of [Client.RunAll].
+// WithProgress returns a context whose uploads and downloads are counted in p:
+// those of one call, of a whole folder, or of [Client.RunAll].
 func WithProgress(ctx context.Context, p *Progress) context.Context {
 	return context.WithValue(ctx, progressKey{}, p)
 }
@@ -41,24 +41,24 @@ func WithProgress(ctx context.Context, p *Progress) context.Context {
 // meter counts for the Client and for the context alike.
 type meter struct{ all, own *Progress }
 
-func (v *volume) meter(ctx context.Context) meter {
+func newMeter(ctx context.Context, all *Progress) meter {
 	own, _ := ctx.Value(progressKey{}).(*Progress)
 	if own == nil {
 		own = new(Progress) // nobody looks
 	}
-	return meter{&v.progress, own}
+	return meter{all, own}
 }
 
-// begin counts a file of so many bytes, 0 when that is not known.
-func (m meter) begin(size int64) {
+// fileBegun counts a file of so many bytes, 0 if that is not known.
+func (m meter) fileBegun(size int64) {
 	for _, p := range []*Progress{m.all, m.own} {
 		p.files.Add(1)
 		p.bytes.Add(size)
 	}
 }
 
-// grow counts bytes of a file of which the size was not known.
-func (m meter) grow(n int64) {
+// grew counts bytes of a file whose size was not known.
+func (m meter) grew(n int64) {
 	m.all.bytes.Add(n)
 	m.own.bytes.Add(n)
 }
@@ -68,7 +68,7 @@ func (m meter) move(n int64) {
 	m.own.bytesDone.Add(n)
 }
 
-func (m meter) end() {
+func (m meter) fileDone() {
 	m.all.filesDone.Add(1)
 	m.own.filesDone.Add(1)
 }
@@ -82,12 +82,12 @@ type tally struct {
 	void bool
 }
 
-func (t *tally) add(n int64) {
+func (t *tally) sent(n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.void {
 		t.n += n
-		t.move(n)
+		t.meter.move(n)
 	}
 }
 
@@ -103,6 +103,14 @@ func (t *tally) takeBack() {
 	defer t.mu.Unlock()
 	if !t.void {
 		t.void = true
-		t.move(-t.n)
+		t.meter.move(-t.n)
 	}
+}
+
+// moved counts whole objects, for [Stats].
+type moved struct{ objects, bytes atomic.Int64 }
+
+func (m *moved) whole(size int64) {
+	m.objects.Add(1)
+	m.bytes.Add(size)
 }

@@ -60,6 +60,6 @@ func BenchmarkProgress(b *testing.B) {
 	t := &tally{meter: meter{new(Progress), new(Progress)}}
 	b.ReportAllocs()
 	for b.Loop() {
-		t.add(32 << 10)
+		t.sent(32 << 10)
 	}
 }

@@ -57,11 +57,11 @@ func gather(ep, jobs *endpoint, v *volume, h *holds) Stats {
 		JobAttempts:    jobs.counts.attempts.Load(),
 		JobTroubles:    jobs.counts.trouble.Load(),
 
-		Uploads:    v.done.uploads.Load(),
-		Downloads:  v.done.downloads.Load(),
-		BytesUp:    v.done.bytesUp.Load(),
-		BytesDown:  v.done.bytesDown.Load(),
-		S3Attempts: v.done.attempts.Load(),
+		Uploads:    v.uploads.done.objects.Load(),
+		Downloads:  v.down.objects.Load(),
+		BytesUp:    v.uploads.done.bytes.Load(),
+		BytesDown:  v.down.bytes.Load(),
+		S3Attempts: v.gw.attempts.Load(),
 
 		LastAnswer: ep.answeredAt(),
 	}
@@ -70,6 +70,6 @@ func gather(ep, jobs *endpoint, v *volume, h *holds) Stats {
 	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
 	s.Limit = ep.admission.gate.Limit()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = ep.conns.counts()
-	s.S3ConnsOpened, s.S3ConnsPeak = v.conns.counts()
+	s.S3ConnsOpened, s.S3ConnsPeak = v.gw.conns.counts()
 	return s
 }

@@ -27,7 +27,7 @@ func (s *store) upload(ctx context.Context, key string, in Input) (Object, error
 	if err := checkKey(key); err != nil {
 		return Object{}, refuse(op, "key", "%w", err)
 	}
-	if err := in.check(); err != nil {
+	if err := in.usable(); err != nil {
 		return Object{}, refuse(op, "Input", "%w", err)
 	}
 	o, err := s.begin(ctx, op)

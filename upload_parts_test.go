@@ -32,7 +32,7 @@ func smallParts(c *config) error {
 
 // smallBuffers does the same for streams.
 func smallBuffers(c *Client, blocks int) {
-	c.volume.buffers = line.NewBuffers(int64(blocks)*testPart, testPart)
+	c.volume.uploads.buffers = line.NewBuffers(int64(blocks)*testPart, testPart)
 }
 
 // onlyForward reads but does not seek.
@@ -62,9 +62,9 @@ func unfinished(t *testing.T, srv *runpodtest.Server, c *Client) []string {
 	t.Helper()
 	synctest.Wait() // the gateway tidies up
 	left := remains(t, srv, ".s3compat_uploads")
-	tr, ctx := c.volume.begin(asCaller(context.WithoutCancel(t.Context())), "list uploads")
-	out, err := c.volume.client.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &c.volume.bucket},
-		func(o *s3.Options) { o.Retryer = tr })
+	ctx := context.WithoutCancel(t.Context())
+	tr := c.volume.gw.newTask(ctx, "list uploads").transfer(ctx)
+	out, err := perform(tr, c.volume.gw.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{Bucket: &c.volume.gw.bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +131,8 @@ func TestStreamsOfEveryLength(t *testing.T) {
 		if left := append(unfinished(t, srv, c), remains(t, srv, "lie")...); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
-		if free, spare := c.volume.buffers.Counts(); free != c.volume.buffers.Blocks() || spare != 0 {
-			t.Errorf("%d of %d blocks came back, %d kept", free, c.volume.buffers.Blocks(), spare)
+		if free, spare := c.volume.uploads.buffers.Counts(); free != c.volume.uploads.buffers.Blocks() || spare != 0 {
+			t.Errorf("%d of %d blocks came back, %d kept", free, c.volume.uploads.buffers.Blocks(), spare)
 		}
 	}, smallParts)
 }
@@ -372,7 +372,7 @@ func TestFlippedByte(t *testing.T) {
 					if n := c.Stats().S3Attempts; n != 2 && n != 9 {
 						t.Errorf("%d requests", n)
 					}
-					if no := c.volume.crc32c.lacking.Load(); no != (kind == ChecksumCRC32C && size > testPart) {
+					if no := c.volume.uploads.sums.crc32c.lacking.Load(); no != (kind == ChecksumCRC32C && size > testPart) {
 						t.Errorf("parts' CRC32C counted as checked: %v", !no) // gofakes3 checks those of whole objects
 					}
 				})

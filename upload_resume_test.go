@@ -46,7 +46,8 @@ func TestResume(t *testing.T) {
 				data := content(12 * testPart)
 				slow := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "PUT", Times: runpodtest.Always, Do: runpodtest.Delay(time.Second)})
 				others := newClient(t, srv, smallParts) // somebody else's unfinished upload of the same key
-				if _, err := others.volume.create(asCaller(t.Context()), "others", "k"); err != nil {
+				k := others.volume.gw.newTask(t.Context(), "others")
+				if _, err := createMultipart(t.Context(), &upload{task: k, uploads: others.volume.uploads, key: "k"}); err != nil {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
@@ -133,7 +134,7 @@ func TestResumeDirThatIsNone(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c.volume.resume.dir = path
+		c.volume.uploads.resume.dir = path
 		_, err := c.Upload(t.Context(), "k", Bytes("k", content(2*testPart)))
 		if e, ok := err.(*Error); !ok || e.Field != "WithResumeDir" {
 			t.Errorf("got %v", err)

@@ -10,12 +10,36 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// list is [Client.List].
+// list yields the objects whose keys begin with a prefix. Each page is an
+// operation of its own: a consumer that is slow does not hold up Close.
 func (s *store) list(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	op := "list " + prefix
+	return listPages(prefix, func(l *listing) ([]Object, error) {
+		o, err := s.begin(ctx, op)
+		if err != nil {
+			return nil, err
+		}
+		defer o.end()
+		return l.page(o, s.volume.gw.newTask(o, op))
+	})
+}
+
+// objects yields the objects whose keys begin with a prefix, within an operation
+// that somebody else has begun.
+func (v *volume) objects(ctx context.Context, op, prefix string) iter.Seq2[Object, error] {
+	return listAs(ctx, v.gw.newTask(ctx, op), prefix)
+}
+
+func listAs(ctx context.Context, k task, prefix string) iter.Seq2[Object, error] {
+	return listPages(prefix, func(l *listing) ([]Object, error) { return l.page(ctx, k) })
+}
+
+// listPages asks for a page after the other, as the loop gets there.
+func listPages(prefix string, page func(*listing) ([]Object, error)) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		l := &listing{prefix: prefix, tokens: map[string]bool{}}
 		for !l.end {
-			objects, err := s.listPage(ctx, l)
+			objects, err := page(l)
 			if err != nil {
 				yield(Object{}, err)
 				return
@@ -27,30 +51,6 @@ func (s *store) list(ctx context.Context, prefix string) iter.Seq2[Object, error
 			}
 		}
 	}
-}
-
-func (s *store) listPage(ctx context.Context, l *listing) ([]Object, error) {
-	op := "list " + l.prefix
-	o, err := s.begin(ctx, op)
-	if err != nil {
-		return nil, err
-	}
-	defer o.end()
-	return s.volume.listPage(o, op, l)
-}
-
-// listPage asks for the next page of a listing.
-func (v *volume) listPage(ctx context.Context, op string, l *listing) ([]Object, error) {
-	t, ctx := v.begin(ctx, op)
-	out, err := v.client.ListObjectsV2(ctx, l.request(v.bucket), func(o *s3.Options) { o.Retryer = t })
-	if err != nil {
-		return nil, t.fail(err)
-	}
-	objects := l.take(out.Contents)
-	if err := l.goOn(out); err != nil {
-		return nil, t.fail(err)
-	}
-	return objects, nil
 }
 
 // listing is how far a listing has come.
@@ -65,6 +65,20 @@ type listing struct {
 	end      bool
 }
 
+// page asks for the next page and returns its objects.
+func (l *listing) page(ctx context.Context, k task) ([]Object, error) {
+	t := k.transfer(ctx)
+	out, err := perform(t, k.gw.client.ListObjectsV2, l.request(k.gw.bucket))
+	if err != nil {
+		return nil, t.failure(err)
+	}
+	objects := l.fresh(out.Contents)
+	if err := l.goOn(out); err != nil {
+		return nil, t.failure(err)
+	}
+	return objects, nil
+}
+
 func (l *listing) request(bucket string) *s3.ListObjectsV2Input {
 	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &l.prefix}
 	switch {
@@ -76,8 +90,8 @@ func (l *listing) request(bucket string) *s3.ListObjectsV2Input {
 	return in
 }
 
-// take gives the objects of a page that did not come before.
-func (l *listing) take(page []types.Object) []Object {
+// fresh returns the objects of a page that did not come before.
+func (l *listing) fresh(page []types.Object) []Object {
 	objects := make([]Object, 0, len(page))
 	for _, o := range page {
 		key := aws.ToString(o.Key)

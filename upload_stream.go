@@ -10,56 +10,56 @@ import (
 )
 
 // uploadStream stores an input that can only be read from its beginning, once.
-func (v *volume) uploadStream(ctx context.Context, op, key string, in Input, size int64) (Object, error) {
-	r, err := in.open(ctx)
+func uploadStream(ctx context.Context, u *upload) (Object, error) {
+	r, err := u.in.open(ctx)
 	if err != nil {
-		return Object{}, inputError(ctx, op, in, err)
+		return Object{}, u.unreadable(ctx, err)
 	}
-	s := &stream{v: v, in: in, r: r, size: size}
+	s := &stream{upload: u, r: r}
 	closed := sync.OnceFunc(func() { r.Close() })
 	defer closed()
 	defer context.AfterFunc(ctx, closed)() // a read that blocks ends with the context
 
 	first, err := s.next(ctx, 1)
 	if err != nil {
-		return Object{}, inputError(ctx, op, in, err)
+		return Object{}, u.unreadable(ctx, err)
 	}
 	if !first.Full() { // it was so short that one buffer holds it
 		defer first.Free()
+		size := u.state.size
 		if size < 0 {
 			size = first.Size()
 		}
-		return v.put(ctx, op, key, body{in: in, size: size, local: true, open: first.Open})
+		return u.put(ctx, body{in: u.in, size: size, local: true, open: first.Open})
 	}
-	m, err := v.create(ctx, op, key)
+	m, err := createMultipart(ctx, u)
 	if err != nil {
 		first.Free()
 		return Object{}, err
 	}
-	return m.finish(ctx, func() error { return m.send(ctx, in, v.buffers.Blocks(), s.from(first), nil) })
+	return m.finish(ctx, func() error { return m.sendParts(ctx, u.buffers.Blocks(), s.from(first), nil) })
 }
 
 // stream is an input that is read once.
 type stream struct {
-	v    *volume
-	in   Input
+	*upload
 	r    io.Reader
-	size int64 // -1: unknown
 	read int64
 }
 
+// next reads the content of a part.
 func (s *stream) next(ctx context.Context, number int32) (*line.Chunk, error) {
-	b, err := s.v.buffers.Read(ctx, s.r, streamBlocks(number, s.size))
+	b, err := s.buffers.Read(ctx, s.r, streamBlocks(number, s.state.size))
 	if err == nil {
 		s.read += b.Size()
-		if s.size < 0 {
-			s.v.meter(ctx).grow(b.Size())
+		if s.state.size < 0 {
+			s.meter.grew(b.Size())
 		}
 	}
 	return b, err
 }
 
-// from makes the pieces of a stream whose first part was read already.
+// from produces the pieces of a stream whose first part was read already.
 func (s *stream) from(b *line.Chunk) line.Producer[piece] {
 	return func(ctx context.Context, emit func(piece) error) (err error) {
 		for number := int32(1); ; number++ {
@@ -80,17 +80,17 @@ func (s *stream) from(b *line.Chunk) line.Producer[piece] {
 				return err
 			}
 		}
-		return s.whole(ctx)
+		return s.ended(ctx)
 	}
 }
 
-// whole fails if the stream did not end where it should.
-func (s *stream) whole(ctx context.Context) error {
+// ended fails if the stream did not end as it should.
+func (s *stream) ended(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if s.size >= 0 && s.read != s.size {
-		return fmt.Errorf("it has %d bytes, not %d as was said", s.read, s.size)
+	if s.state.size >= 0 && s.read != s.state.size {
+		return fmt.Errorf("it has %d bytes, not %d as was said", s.read, s.state.size)
 	}
 	return nil
 }

@@ -12,22 +12,25 @@ import (
 // a/b.jpg is its file /runpod-volume/a/b.jpg (Runpod docs, S3-compatible API).
 const workerRoot = "/runpod-volume/"
 
-// Object is what is known of one object on the network volume.
+// Object describes one object on the network volume. It is a plain value.
 type Object struct {
 	Key  string // path within the volume, without a leading slash
 	Size int64  // bytes
-	ETag string // as the gateway gave it, without quotes; "" when it gave none
-	// Existed: an upload found the object there, or on its way by another
-	// upload, and sent nothing. See [WithSkipExisting].
+	ETag string // as the gateway gave it, without quotes; "" if it gave none
+	// Existed reports that an upload sent nothing, because the object was there
+	// already or was being stored by another upload. See [WithSkipExisting].
 	Existed bool
 }
 
-// WorkerPath is where a serverless worker finds the object as a file.
+// WorkerPath returns the path under which a serverless worker finds the object
+// as a file, such as /runpod-volume/inputs/a.png. Most callers put it into the
+// request.
 func (o Object) WorkerPath() string { return workerRoot + o.Key }
 
-// KeyFromWorkerPath gives the object key for a path as workers write it:
-// "/runpod-volume/results/a.png" and "results/a.png" are both "results/a.png".
-// It refuses paths outside the volume.
+// KeyFromWorkerPath returns the object key for a path as workers write it:
+// for "/runpod-volume/results/a.png" and "results/a.png" it is "results/a.png".
+// If the path is outside the volume, or cannot be a file's, the error is an
+// *Error of kind [ErrBadRequest].
 func KeyFromWorkerPath(p string) (string, error) {
 	key, ok := strings.CutPrefix(p, workerRoot)
 	if !ok && strings.HasPrefix(p, "/") {
@@ -66,6 +69,6 @@ func checkKey(key string) error {
 	return nil
 }
 
-// uniqueKey makes up a key for an input: the random part keeps two jobs with
+// uniqueKey makes up a key for an input. Its random part keeps two jobs with
 // files of one name apart.
 func uniqueKey(in Input) string { return "inputs/" + rand.Text() + "/" + in.baseName() }

@@ -14,7 +14,7 @@ import (
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
-// uploadDir is [Client.UploadDir].
+// uploadDir uploads every file of a folder and of those in it.
 func (s *store) uploadDir(ctx context.Context, dir, prefix string) ([]Object, error) {
 	op := "upload folder " + dir
 	root, err := os.OpenRoot(dir)
@@ -22,7 +22,7 @@ func (s *store) uploadDir(ctx context.Context, dir, prefix string) ([]Object, er
 		return nil, refuse(op, "dir", "%w", err)
 	}
 	defer root.Close()
-	keys, err := keysOf(root, strings.TrimSuffix(prefix, "/"))
+	files, err := keyedFiles(root, strings.TrimSuffix(prefix, "/"))
 	if err != nil {
 		return nil, refuse(op, "dir", "%w", err)
 	}
@@ -31,24 +31,27 @@ func (s *store) uploadDir(ctx context.Context, dir, prefix string) ([]Object, er
 		return nil, err
 	}
 	defer o.end()
-	objects := make([]Object, len(keys))
-	err = sharing(o, s.volume, op, indexes(len(keys)), func(ctx context.Context, i int) (err error) {
-		objects[i], err = s.volume.upload(ctx, "upload "+keys[i].key, keys[i].key, fileIn(root, keys[i].path))
+	k := s.volume.gw.newTask(o, op)
+	objects := make([]Object, len(files))
+	err = forEachOf(o, k, indexes(len(files)), func(ctx context.Context, i int) (err error) {
+		f := files[i]
+		objects[i], err = s.volume.uploadAs(ctx, k.part("upload "+f.key), f.key, fileIn(root, f.path))
 		return err
 	})
 	return slices.DeleteFunc(objects, func(o Object) bool { return o.Key == "" }), err
 }
 
-// sharing is line.ForEach with the pool's width, as one caller of the pool.
-func sharing[T any](o *operation, v *volume, op string, produce line.Producer[T], do func(context.Context, T) error) error {
-	err := line.ForEach(asCaller(o), v.places.Size()+1, produce, do)
+// forEachOf is line.ForEach with the pool's width. All of it is one task, whose
+// files share the pool with other tasks as one.
+func forEachOf[T any](ctx context.Context, k task, produce line.Producer[T], do func(context.Context, T) error) error {
+	err := line.ForEach(ctx, k.gw.pool.Size()+1, produce, do)
 	switch {
 	case err == nil:
 		return nil
-	case o.Err() != nil:
-		return ended(o, op)
+	case ctx.Err() != nil:
+		return ended(ctx, k.op)
 	}
-	return asError(op, err)
+	return asError(k.op, err)
 }
 
 func indexes(n int) line.Producer[int] {
@@ -63,9 +66,9 @@ func indexes(n int) line.Producer[int] {
 }
 
 // listed produces the objects of a listing.
-func (s *store) listed(prefix string) line.Producer[Object] {
+func listed(k task, prefix string) line.Producer[Object] {
 	return func(ctx context.Context, emit func(Object) error) error {
-		for obj, err := range s.list(ctx, prefix) {
+		for obj, err := range listAs(ctx, k.part("list "+prefix), prefix) {
 			if err == nil {
 				err = emit(obj)
 			}
@@ -80,8 +83,8 @@ func (s *store) listed(prefix string) line.Producer[Object] {
 // keyedFile is a file within a folder and the key it is to have.
 type keyedFile struct{ path, key string }
 
-// keysOf lists the files of a folder, and refuses what cannot be uploaded.
-func keysOf(root *os.Root, prefix string) (files []keyedFile, err error) {
+// keyedFiles lists the files of a folder, and refuses what cannot be uploaded.
+func keyedFiles(root *os.Root, prefix string) (files []keyedFile, err error) {
 	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil || d.IsDir():
@@ -102,9 +105,14 @@ func keysOf(root *os.Root, prefix string) (files []keyedFile, err error) {
 	return files, err
 }
 
-// downloadDir is [Client.DownloadDir].
+// downloadDir downloads every object under a folder to a local one.
 func (s *store) downloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
 	op := "download folder " + prefix
+	o, err := s.begin(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer o.end()
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, refuse(op, "dir", "%w", err)
 	}
@@ -116,16 +124,12 @@ func (s *store) downloadDir(ctx context.Context, prefix, dir string) ([]Object, 
 	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	o, err := s.begin(ctx, op)
-	if err != nil {
-		return nil, err
-	}
-	defer o.end()
+	k := s.volume.gw.newTask(o, op)
 	var done objectList
-	err = sharing(o, s.volume, op, s.listed(prefix), func(ctx context.Context, obj Object) error {
-		got, err := s.volume.downloadInto(ctx, root, obj.Key, strings.TrimPrefix(obj.Key, prefix))
+	err = forEachOf(o, k, listed(k, prefix), func(ctx context.Context, obj Object) error {
+		got, err := s.volume.downloadInto(ctx, k, root, obj.Key, strings.TrimPrefix(obj.Key, prefix))
 		if err == nil && got.Key != "" {
-			done.add(got)
+			done.append(got)
 		}
 		return err
 	})
@@ -134,29 +138,29 @@ func (s *store) downloadDir(ctx context.Context, prefix, dir string) ([]Object, 
 
 // downloadInto downloads an object to a file within a folder. The key of a
 // folder, which some gateways list, is passed over.
-func (v *volume) downloadInto(ctx context.Context, root *os.Root, key, name string) (obj Object, err error) {
-	op := "download " + key
+func (v *volume) downloadInto(ctx context.Context, k task, root *os.Root, key, name string) (obj Object, err error) {
+	k = k.part("download " + key)
 	if name == "" || strings.HasSuffix(name, "/") {
 		return Object{}, nil
 	}
 	path, err := filepath.Localize(name)
 	if err != nil {
-		return Object{}, &Error{Op: op, Err: fmt.Errorf("the key leads out of the folder: %w", err)}
+		return Object{}, &Error{Op: k.op, Err: fmt.Errorf("the key leads out of the folder: %w", err)}
 	}
 	if err := root.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return Object{}, &Error{Op: op, Err: err}
+		return Object{}, &Error{Op: k.op, Err: err}
 	}
 	err = writeWholeIn(root, path, func(w io.Writer) (err error) {
-		obj, err = v.download(ctx, op, key, w)
+		obj, err = v.downloadAs(ctx, k, key, w)
 		return err
 	})
 	if err != nil {
-		return Object{}, asError(op, err)
+		return Object{}, asError(k.op, err)
 	}
 	return obj, nil
 }
 
-// deleteAll is [Client.DeleteAll].
+// deleteAll deletes every object whose key begins with a prefix.
 func (s *store) deleteAll(ctx context.Context, prefix string) (int, error) {
 	op := "delete all " + prefix
 	if prefix == "" {
@@ -167,17 +171,18 @@ func (s *store) deleteAll(ctx context.Context, prefix string) (int, error) {
 		return 0, err
 	}
 	defer o.end()
+	k := s.volume.gw.newTask(o, op)
 	var done, folders objectList
 	remove := func(ctx context.Context, obj Object) error {
-		err := s.volume.delete(ctx, "delete "+obj.Key, obj.Key)
+		err := deleteObject(ctx, k.part("delete "+obj.Key), obj.Key)
 		if err == nil {
-			done.add(obj)
+			done.append(obj)
 		}
 		return err
 	}
-	err = sharing(o, s.volume, op, s.listed(prefix), func(ctx context.Context, obj Object) error {
+	err = forEachOf(o, k, listed(k, prefix), func(ctx context.Context, obj Object) error {
 		if strings.HasSuffix(obj.Key, "/") { // a folder, which must be empty first
-			folders.add(obj)
+			folders.append(obj)
 			return nil
 		}
 		return remove(ctx, obj)
@@ -198,7 +203,7 @@ type objectList struct {
 	objects []Object
 }
 
-func (l *objectList) add(o Object) {
+func (l *objectList) append(o Object) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.objects = append(l.objects, o)

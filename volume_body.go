@@ -2,11 +2,104 @@ package runpod
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"time"
 )
+
+// placedBody gives its place back when it is closed.
+type placedBody struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b *placedBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
+}
+
+// watchdog ends an attempt when it is not stroked for limit.
+type watchdog struct {
+	limit time.Duration
+	timer *time.Timer
+}
+
+// stroke puts the end off, unless it has come already.
+func (w *watchdog) stroke() {
+	if w.timer.Stop() {
+		w.timer.Reset(w.limit)
+	}
+}
+
+// watchedBody is an answer's body under the watchdog.
+type watchedBody struct {
+	body io.ReadCloser
+	dog  *watchdog
+	ctx  context.Context
+	stop func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if n > 0 {
+		b.dog.stroke()
+	}
+	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	defer b.stop()
+	return b.body.Close()
+}
+
+// sentBody is a request's body under the watchdog. It gives just as many bytes
+// as were promised, or an error: an input that changed must not go out.
+type sentBody struct {
+	body   io.ReadCloser
+	left   int64
+	dog    *watchdog
+	tally  *tally
+	failed func(error) error // hears of the input's own errors, and returns them
+	spent  bool              // it has gone without being read
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	if b.spent {
+		return 0, io.EOF
+	}
+	n, err := b.body.Read(p)
+	b.moved(n)
+	if b.left == 0 && err == nil && n > 0 { // the last bytes go out only if they are the last
+		var beyond [1]byte
+		var more int
+		if more, err = b.body.Read(beyond[:]); more > 0 {
+			b.left--
+		}
+	}
+	switch {
+	case b.left < 0, err == io.EOF && b.left > 0:
+		return 0, b.failed(errChanged)
+	case err != nil && err != io.EOF:
+		return 0, b.failed(err)
+	}
+	return n, err
+}
+
+// moved counts n bytes that have gone.
+func (b *sentBody) moved(n int) {
+	b.left -= int64(n)
+	if n > 0 {
+		b.dog.stroke()
+		b.tally.sent(int64(n))
+	}
+}
+
+func (b *sentBody) Close() error { return b.body.Close() }
 
 // The watchdog hears of a piece when it has gone.
 const (
@@ -104,7 +197,7 @@ func (b *sentBody) sendFile(tcp *net.TCPConn, f *os.File) (total int64, err erro
 		b.moved(int(n))
 		total += n
 		if err == nil && n == 0 {
-			err = b.transfer.inputFailed(errChanged) // it has become shorter
+			err = b.failed(errChanged) // it has become shorter
 		}
 		if err != nil {
 			return total, err

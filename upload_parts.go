@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,22 +21,15 @@ import (
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
-// ownID is the name of the metadata that tells whose an object is. It is a
-// random text for each upload.
-const ownID = "runpod-go-upload"
-
 // multipart is an upload in parts under way.
 type multipart struct {
-	v       *volume
-	op, key string
-	id      string // the gateway's name for the upload
-	own     string // ours for the object
-
-	partSize int64
+	*upload
+	id   string // the gateway's name for the upload
+	own  string // ours for the object
+	size int64  // of a part; 0: a stream's parts grow
 
 	resume *resumable         // nil: it cannot be gone on with
 	there  map[int32]sentPart // what an earlier attempt has left
-	done   *Object            // an earlier attempt has completed it
 	again  bool               // parts can be read, and sent, again
 
 	late atomic.Bool // a part may arrive when nobody waits for it any more
@@ -58,78 +52,36 @@ type piece struct {
 	free func() // the content is not needed any more
 }
 
-// uploadSections stores an input in parts that are read where they are.
-func (v *volume) uploadSections(ctx context.Context, op, key string, in Input, state inputState) (Object, error) {
-	m, err := v.beginParts(ctx, op, key, in, state.size, partSizeFor(state.size, v.partSize))
-	if err != nil {
-		return Object{}, err
-	}
-	if m.done != nil {
-		return m.ended(ctx, *m.done), nil
-	}
-	m.again = true
-	plan := slices.Collect(partsOf(state.size, m.partSize))
-	return m.finish(ctx, func() error {
-		return m.send(ctx, in, len(plan), m.missing(in, plan), func() error { return in.unchanged(state) })
-	})
-}
-
-// missing produces the parts of a plan that the gateway has not got from us.
-func (m *multipart) missing(in Input, plan []part) line.Producer[piece] {
-	return func(_ context.Context, emit func(piece) error) error {
-		for _, p := range plan {
-			if m.kept(p.number) {
-				continue
-			}
-			open := func(ctx context.Context) (io.ReadCloser, error) { return in.at(ctx, p.offset, p.size) }
-			if err := emit(piece{p, open, func() {}}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// unchanged fails if the input is not what it was: its parts may then be of
-// two versions.
-func (in Input) unchanged(since inputState) error {
-	now, err := in.current()
-	if err == nil && now != since {
-		err = errChanged
-	}
-	return err
-}
-
-// create begins an upload.
-func (v *volume) create(ctx context.Context, op, key string) (*multipart, error) {
-	m := &multipart{v: v, op: op, key: key, own: rand.Text(), parts: map[int32]sentPart{}}
-	in := &s3.CreateMultipartUploadInput{Bucket: &v.bucket, Key: &key, Metadata: map[string]string{ownID: m.own}}
-	if v.checksumNow() == ChecksumCRC32C {
+// createMultipart begins an upload in parts.
+func createMultipart(ctx context.Context, u *upload) (*multipart, error) {
+	m := &multipart{upload: u, own: rand.Text(), parts: map[int32]sentPart{}}
+	in := &s3.CreateMultipartUploadInput{Bucket: &u.gw.bucket, Key: &u.key, Metadata: map[string]string{ownID: m.own}}
+	if u.sums.kind() == ChecksumCRC32C {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
 	}
 	for {
-		t, ctx := v.begin(ctx, op)
-		out, err := v.client.CreateMultipartUpload(ctx, in, func(o *s3.Options) { o.Retryer = t })
+		t := u.transfer(ctx)
+		out, err := perform(t, u.gw.client.CreateMultipartUpload, in)
 		if err == nil {
 			if m.id = aws.ToString(out.UploadId); m.id == "" {
-				return nil, t.fail(fmt.Errorf("the gateway gave the upload no id"))
+				return nil, t.failure(errors.New("the gateway gave the upload no id"))
 			}
 			return m, nil
 		}
-		if in.ChecksumAlgorithm == "" || !v.crc32c.refused(t.last) {
-			return nil, t.fail(err)
+		if in.ChecksumAlgorithm == "" || !u.sums.crc32c.blamed(t.last.kind) {
+			return nil, t.failure(err)
 		}
 		in.ChecksumAlgorithm = ""
 	}
 }
 
-// send sends what produce makes, several pieces at a time. One piece more than
-// there are places is held ready, its checksum taken. Last, if not nil, has the
-// last word.
-func (m *multipart) send(ctx context.Context, in Input, most int, produce line.Producer[piece], last func() error) error {
-	err := line.ForEach(ctx, min(most, m.v.places.Size()+1), produce, func(ctx context.Context, p piece) error {
+// sendParts sends what produce makes, several pieces at a time. One piece more
+// than there are places is held ready, its checksum taken. Last, if not nil, has
+// the last word.
+func (m *multipart) sendParts(ctx context.Context, most int, produce line.Producer[piece], last func() error) error {
+	err := line.ForEach(ctx, min(most, m.gw.pool.Size()+1), produce, func(ctx context.Context, p piece) error {
 		defer p.free()
-		return m.sendPart(ctx, in, p)
+		return m.sendPart(ctx, p)
 	})
 	if err == nil && last != nil {
 		err = last()
@@ -137,19 +89,19 @@ func (m *multipart) send(ctx context.Context, in Input, most int, produce line.P
 	if _, ours := errors.AsType[*Error](err); err == nil || ours {
 		return err
 	}
-	return inputError(ctx, m.op, in, err)
+	return m.unreadable(ctx, err)
 }
 
-func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
-	b := body{in: in, size: p.size, local: true, open: p.open, late: &m.late}
-	if s, ok := m.has(ctx, b, p.number); ok {
+func (m *multipart) sendPart(ctx context.Context, p piece) error {
+	b := body{in: m.in, size: p.size, local: true, open: p.open, late: &m.late}
+	if s, ok := m.partThere(ctx, b, p.number); ok {
 		m.keep(p.number, s)
-		m.v.meter(ctx).move(s.size)
+		m.meter.move(s.size)
 		return nil
 	}
-	d, etag, err := m.v.sendBody(ctx, m.op, b, func(ctx context.Context, d digest, opt func(*s3.Options)) (*string, *string, error) {
-		out, err := m.v.client.UploadPart(ctx, &s3.UploadPartInput{
-			Bucket:         &m.v.bucket,
+	d, etag, err := sendBody(ctx, m.task, m.sums, b, func(t *transfer, d digest) (*string, *string, error) {
+		out, err := perform(t, m.gw.client.UploadPart, &s3.UploadPartInput{
+			Bucket:         &m.gw.bucket,
 			Key:            &m.key,
 			UploadId:       &m.id,
 			PartNumber:     &p.number,
@@ -157,7 +109,7 @@ func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 			ContentLength:  &p.size,
 			ContentMD5:     d.contentMD5(),
 			ChecksumCRC32C: d.crc32c(),
-		}, opt)
+		})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -167,6 +119,26 @@ func (m *multipart) sendPart(ctx context.Context, in Input, p piece) error {
 		m.keep(p.number, sentPart{size: p.size, etag: etag, crc: d.crc32c()})
 	}
 	return err
+}
+
+// partThere reports whether the gateway has a part already: the same size, and
+// for an ETag the MD5 of the same content.
+func (m *multipart) partThere(ctx context.Context, b body, number int32) (sentPart, bool) {
+	there, ok := m.there[number]
+	if !ok || there.size != b.size {
+		return there, false
+	}
+	sum, err := m.sums.sum(ctx, ChecksumMD5, b)
+	if err != nil || there.etag != hex.EncodeToString(sum.sum) {
+		return there, false
+	}
+	if m.sums.chosen == ChecksumCRC32C {
+		if sum, err = m.sums.sum(ctx, ChecksumCRC32C, b); err != nil {
+			return there, false
+		}
+		there.crc = sum.crc32c()
+	}
+	return there, true
 }
 
 func (m *multipart) kept(number int32) bool {
@@ -190,7 +162,7 @@ func (m *multipart) finish(ctx context.Context, send func() error) (obj Object, 
 			obj, err = m.complete(ctx)
 		}
 		if err == nil {
-			return m.ended(ctx, obj), nil
+			return m.ended(obj), nil
 		}
 		if tries == maxThin+1 || !m.hasLost(ctx, err) {
 			break
@@ -204,15 +176,12 @@ func (m *multipart) finish(ctx context.Context, send func() error) (obj Object, 
 }
 
 // ended takes note that the object is there.
-func (m *multipart) ended(ctx context.Context, obj Object) Object {
-	if m.done != nil {
-		m.v.meter(ctx).move(obj.Size)
-	}
+func (m *multipart) ended(obj Object) Object {
 	if m.resume != nil {
 		m.resume.forget()
 		m.resume.unclaim()
 	}
-	m.v.uploaded(obj.Size)
+	m.done.whole(obj.Size)
 	return obj
 }
 
@@ -222,7 +191,7 @@ func (m *multipart) hasLost(ctx context.Context, err error) bool {
 	if apiCode(err) != "InvalidPart" || !m.again {
 		return false
 	}
-	there, err := m.v.listParts(ctx, m.op, m.key, m.id)
+	there, err := listParts(ctx, m.task, m.key, m.id)
 	if err != nil {
 		return false
 	}
@@ -245,11 +214,11 @@ const lateAborts = 2
 // upload back (the S3 API reference says so, and versitygw does it): then the
 // gateway is told again, a little later.
 func (m *multipart) abort(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.v.policy.Stall)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.gw.policy.Stall)
 	defer cancel()
 	m.abortOnce(ctx)
 	for again := range lateAborts {
-		if !m.late.Load() || sleep(ctx, m.v.policy.backoff(again, 0, -1, 1)) != nil {
+		if !m.late.Load() || sleep(ctx, m.gw.policy.backoff(again, 0, -1, 1)) != nil {
 			return
 		}
 		m.abortOnce(ctx)
@@ -258,19 +227,17 @@ func (m *multipart) abort(ctx context.Context) {
 
 // abortOnce logs what cannot be aborted: the upload's own failure stands.
 func (m *multipart) abortOnce(ctx context.Context) {
-	t, ctx := m.v.begin(ctx, m.op)
-	_, err := m.v.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
-		Bucket: &m.v.bucket, Key: &m.key, UploadId: &m.id,
-	}, func(o *s3.Options) { o.Retryer = t })
+	t := m.transfer(ctx)
+	_, err := perform(t, m.gw.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{Bucket: &m.gw.bucket, Key: &m.key, UploadId: &m.id})
 	if err != nil && apiCode(err) != "NoSuchUpload" {
-		m.v.logger.LogAttrs(ctx, slog.LevelWarn, "unfinished upload left on the volume",
+		m.gw.logger.LogAttrs(ctx, slog.LevelWarn, "unfinished upload left on the volume",
 			slog.String("key", m.key), slog.String("upload", m.id), slog.String("error", t.plainCause(err).Error()))
 	}
 }
 
-// whole is what the object must be once its parts are put together. Its ETag
-// is "" when it cannot be foretold.
-func (m *multipart) whole() (obj Object, parts []types.CompletedPart) {
+// expected is what the object must be once its parts are put together. Its ETag
+// is "" if it cannot be foretold.
+func (m *multipart) expected() (obj Object, parts []types.CompletedPart) {
 	obj.Key = m.key
 	var etags []string
 	for _, number := range slices.Sorted(maps.Keys(m.parts)) {
@@ -288,41 +255,41 @@ func (m *multipart) whole() (obj Object, parts []types.CompletedPart) {
 // says NoSuchUpload because it had succeeded before (reported by users). So
 // before it is asked again, and before it counts as failed, we look.
 func (m *multipart) complete(ctx context.Context) (Object, error) {
-	want, parts := m.whole()
+	want, parts := m.expected()
 	if err := m.resume.completing(m.key); err != nil {
 		return Object{}, &Error{Op: m.op, Field: "WithResumeDir", Err: err}
 	}
-	t, ctx := m.v.begin(ctx, m.op)
+	t := m.transfer(ctx)
 	t.careful = true
-	t.stall = completeStalls * m.v.policy.Stall
-	in := &s3.CompleteMultipartUploadInput{Bucket: &m.v.bucket, Key: &m.key, UploadId: &m.id,
+	t.stall = completeStalls * m.gw.policy.Stall
+	in := &s3.CompleteMultipartUploadInput{Bucket: &m.gw.bucket, Key: &m.key, UploadId: &m.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
 	doubted := false
 	for looks := 0; ; looks++ {
-		out, err := m.v.client.CompleteMultipartUpload(ctx, in, func(o *s3.Options) { o.Retryer = t })
+		out, err := perform(t, m.gw.client.CompleteMultipartUpload, in)
 		if err == nil {
 			return m.completed(ctx, t, want, trimETag(out.ETag))
 		}
 		gone := apiCode(err) == "NoSuchUpload"
 		doubted = doubted || t.doubt
 		if !gone && !t.doubt {
-			return Object{}, t.fail(err)
+			return Object{}, t.failure(err)
 		}
 		if doubted { // it may still be at work
-			if sleep(ctx, m.v.policy.backoff(looks, 0, -1, mathrand.Float64())) != nil {
-				return Object{}, t.fail(err)
+			if sleep(ctx, m.gw.policy.backoff(looks, 0, -1, mathrand.Float64())) != nil {
+				return Object{}, t.failure(err)
 			}
 		}
-		obj, lookErr := m.v.confirm(ctx, m.op, want, m.own)
+		obj, lookErr := confirmObject(ctx, m.task, want, m.own)
 		switch {
 		case lookErr == nil:
 			return obj, nil
 		case !isNotYet(lookErr):
 			return Object{}, lookErr
 		case gone && (!doubted || looks+1 >= s3Attempts):
-			return Object{}, t.fail(fmt.Errorf("the gateway has forgotten the parts (%w), and the object is not there (%v): upload it again", t.plainCause(err), lookErr))
+			return Object{}, t.failure(fmt.Errorf("the gateway has forgotten the parts (%w), and the object is not there (%v): upload it again", t.plainCause(err), lookErr))
 		case looks+1 >= s3Attempts:
-			return Object{}, t.fail(fmt.Errorf("%w; and the object is not there (%v)", t.plainCause(err), lookErr))
+			return Object{}, t.failure(fmt.Errorf("%w; and the object is not there (%v)", t.plainCause(err), lookErr))
 		}
 	}
 }
@@ -341,5 +308,26 @@ func (m *multipart) completed(ctx context.Context, t *transfer, want Object, eta
 		want.ETag = etag
 		return want, nil
 	}
-	return m.v.confirm(ctx, m.op, want, m.own)
+	return confirmObject(ctx, m.task, want, m.own)
+}
+
+// listParts returns the parts of an unfinished upload that the gateway has.
+func listParts(ctx context.Context, k task, key, id string) (map[int32]sentPart, error) {
+	parts := map[int32]sentPart{}
+	in := &s3.ListPartsInput{Bucket: &k.gw.bucket, Key: &key, UploadId: &id}
+	for {
+		t := k.transfer(ctx)
+		out, err := perform(t, k.gw.client.ListParts, in)
+		if err != nil {
+			return nil, t.failure(err)
+		}
+		for _, p := range out.Parts {
+			parts[aws.ToInt32(p.PartNumber)] = sentPart{size: aws.ToInt64(p.Size), etag: trimETag(p.ETag)}
+		}
+		next := aws.ToString(out.NextPartNumberMarker)
+		if !aws.ToBool(out.IsTruncated) || next == "" || next == aws.ToString(in.PartNumberMarker) {
+			return parts, nil
+		}
+		in.PartNumberMarker = &next
+	}
 }

@@ -1,0 +1,251 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyauth "github.com/aws/smithy-go/auth"
+	smithyendpoints "github.com/aws/smithy-go/endpoints"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/gpuburst/runpod-go/internal/line"
+)
+
+// gateway sends S3 operations to the volume's S3 gateway: the SDK's client on
+// one bounded pool of connections. Signing and wire format are the SDK's;
+// places, bodies and verdicts are ours. It is safe for concurrent use.
+type gateway struct {
+	client    *s3.Client // nil: it is not known where the volume is
+	bucket    string
+	transport *http.Transport
+	pool      *line.Pool
+	conns     *connCounter
+	policy    RetryPolicy
+	logger    *slog.Logger
+	secrets   []string // never to be shown
+	progress  Progress
+	attempts  atomic.Int64
+	accepted  atomic.Int64 // see transfer
+}
+
+func newGateway(c *config) *gateway {
+	g := &gateway{
+		bucket:  c.s3.bucket,
+		pool:    line.NewPool(c.s3Conns),
+		conns:   newConnCounter(),
+		policy:  c.policy,
+		logger:  c.logger,
+		secrets: c.secrets(),
+	}
+	g.transport = newS3Transport(c, g.conns)
+	if c.s3.url != nil && c.s3.credentials != nil {
+		g.client = g.newClient(c)
+	}
+	return g
+}
+
+// newS3Transport opens as many connections as the pool has places, and keeps
+// them.
+func newS3Transport(c *config, conns *connCounter) *http.Transport {
+	t := c.cloneTransport(conns)
+	// The places bound attempts, this bounds connections: a place may be free a
+	// moment before its connection is idle again, and must not dial another.
+	t.MaxConnsPerHost = c.s3Conns
+	t.MaxIdleConnsPerHost = c.s3Conns
+	t.MaxIdleConns = c.s3Conns
+	// Uploads and downloads of a burst may lie a cold start apart.
+	t.IdleConnTimeout = 15 * time.Minute
+	t.WriteBufferSize = copyBuffer
+	t.DialContext = bulky(t.DialContext)
+	return t
+}
+
+// newClient makes the SDK's client, which sends its attempts through g.
+func (g *gateway) newClient(c *config) *s3.Client {
+	return s3.New(s3.Options{
+		EndpointResolverV2: &resolver{c.s3.url, c.s3.region},
+		Region:             c.s3.region,
+		Credentials:        c.s3.credentials,
+		UsePathStyle:       true,
+		HTTPClient:         g,
+		APIOptions: []func(*middleware.Stack) error{
+			g.addPlaces,
+			// Bodies carry a checksum of their own: hashing them once more for
+			// the signature would cost more than sending them.
+			unsignedPayload,
+		},
+		// Asking before sending costs a round trip: below a few MB more than
+		// it could save.
+		ContinueHeaderThresholdBytes:              8 << 20,
+		RequestChecksumCalculation:                aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation:                aws.ResponseChecksumValidationWhenRequired,
+		DisableLogOutputChecksumValidationSkipped: true,
+	})
+}
+
+// resolver tells the SDK where the bucket is: always at the same address, the
+// bucket in the path. The SDK's own rules come to the same after a quarter of
+// the processor time that a small upload takes, since they match the region
+// against the patterns of all of AWS, twice a request.
+type resolver struct {
+	url    *url.URL
+	region string
+}
+
+// ResolveEndpoint returns the bucket's address; see [s3.EndpointResolverV2].
+func (r *resolver) ResolveEndpoint(_ context.Context, params s3.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	at := *r.url
+	if params.Bucket != nil {
+		at = *at.JoinPath(*params.Bucket)
+	}
+	e := smithyendpoints.Endpoint{URI: at}
+	var signer smithy.Properties
+	smithyhttp.SetDisableDoubleEncoding(&signer, true)
+	smithyhttp.SetSigV4SigningName(&signer, "s3")
+	smithyhttp.SetSigV4SigningRegion(&signer, r.region)
+	smithyauth.SetAuthOptions(&e.Properties, []*smithyauth.Option{{SchemeID: smithyauth.SchemeIDSigV4, SignerProperties: signer}})
+	return e, nil
+}
+
+// unsignedPayload leaves bodies out of the signature of the operations that
+// have one to sign; the others have no such step to swap.
+func unsignedPayload(stack *middleware.Stack) error {
+	if _, ok := stack.Finalize.Get((&v4.ComputePayloadSHA256{}).ID()); !ok {
+		return nil
+	}
+	return v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware(stack)
+}
+
+// addPlaces makes every attempt acquire a place of the pool: inside the SDK's
+// loop, so that no place is held through a backoff, and before the signature,
+// so that no signature ages while waiting.
+func (g *gateway) addPlaces(stack *middleware.Stack) error {
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("RunpodPlace", g.inPlace), "Retry", middleware.After)
+}
+
+func (g *gateway) inPlace(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+) {
+	t := transferFrom(ctx)
+	place, err := g.pool.Acquire(ctx, t.sharer)
+	if err != nil {
+		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+	}
+	t.place = place
+	release := sync.OnceFunc(place.Release)
+	kept := false // by a body that is still to be read
+	defer func() {
+		if !kept {
+			release()
+		}
+	}()
+	out, metadata, err := next.HandleFinalize(ctx, in)
+	if get, ok := out.Result.(*s3.GetObjectOutput); ok && err == nil {
+		get.Body, kept = &placedBody{ReadCloser: get.Body, release: release}, true
+	}
+	return out, metadata, err
+}
+
+// task is one method's work on the volume: what its errors call it, whose places
+// it takes, and where its bytes are counted.
+type task struct {
+	gw     *gateway
+	op     string
+	sharer *line.Sharer
+	meter  meter
+}
+
+func (g *gateway) newTask(ctx context.Context, op string) task {
+	return task{gw: g, op: op, sharer: &line.Sharer{}, meter: newMeter(ctx, &g.progress)}
+}
+
+// part returns the task as a part of the same work, which errors call op.
+func (k task) part(op string) task {
+	k.op = op
+	return k
+}
+
+// transfer begins an S3 operation.
+func (k task) transfer(ctx context.Context) *transfer {
+	t := &transfer{op: k.op, sharer: k.sharer, meter: k.meter, policy: k.gw.policy, logger: k.gw.logger,
+		secrets: k.gw.secrets, stall: k.gw.policy.Stall, accepted: &k.gw.accepted}
+	t.ctx = context.WithValue(ctx, transferKey{}, t)
+	return t
+}
+
+// Do sends one attempt of the SDK's; see [aws.HTTPClient]. The clock of the
+// attempt is a watchdog: it ends if no byte has moved for policy.Stall.
+func (g *gateway) Do(req *http.Request) (*http.Response, error) {
+	t := transferFrom(req.Context())
+	ctx, cancel := context.WithCancelCause(req.Context())
+	w := &watchdog{limit: t.stall}
+	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
+	stop := func() { w.timer.Stop(); cancel(nil) }
+
+	g.attempts.Add(1)
+	start := time.Now()
+	sent := &tally{meter: t.meter}
+	resp, err := g.roundTrip(ctx, t, w, sent, req)
+	t.late = t.late || err != nil && sent.reached(req.ContentLength)
+	if err != nil || resp.StatusCode >= 300 {
+		sent.takeBack()
+	}
+	t.record(start, resp, err)
+	adapt(t, resp, err)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errStalled) {
+			err = errStalled
+		}
+		stop()
+		return nil, err
+	}
+	fixLastModified(resp.Header)
+	resp.Body = &watchedBody{body: resp.Body, dog: w, ctx: ctx, stop: stop}
+	return resp, nil
+}
+
+func (g *gateway) roundTrip(ctx context.Context, t *transfer, w *watchdog, sent *tally, req *http.Request) (*http.Response, error) {
+	req = req.WithContext(ctx)
+	if t.body != nil && req.ContentLength > 0 {
+		body, err := t.body(ctx)
+		if err != nil {
+			return nil, t.inputFailed(err)
+		}
+		req.Body = &sentBody{body: body, left: req.ContentLength, dog: w, tally: sent, failed: t.inputFailed}
+	}
+	return g.transport.RoundTrip(req)
+}
+
+// adapt lets the pool know how an attempt went.
+func adapt(t *transfer, resp *http.Response, err error) {
+	switch {
+	case err != nil && (t.ctx.Err() != nil || t.inputError() != nil):
+	case err != nil:
+		t.place.Refused()
+	case resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusTooManyRequests,
+		resp.StatusCode == http.StatusServiceUnavailable:
+		t.place.Refused()
+	case resp.StatusCode < 500:
+		t.place.Answered()
+	}
+}
+
+// fixLastModified mends a date that the gateway was seen to send ("... UTC"
+// where HTTP has "GMT", reported by users): the SDK fails a whole answer over
+// it.
+func fixLastModified(h http.Header) {
+	if date, ok := strings.CutSuffix(h.Get("Last-Modified"), " UTC"); ok {
+		h.Set("Last-Modified", date+" GMT")
+	}
+}

@@ -1,0 +1,73 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// ownID is the name of the metadata that says whose an object is. It is a
+// random text for each upload in parts.
+const ownID = "runpod-go-upload"
+
+// headObject looks at an object: what it is, and our id if it carries one.
+func headObject(ctx context.Context, k task, key string) (obj Object, own string, err error) {
+	t := k.transfer(ctx)
+	out, err := perform(t, k.gw.client.HeadObject, &s3.HeadObjectInput{Bucket: &k.gw.bucket, Key: &key})
+	if err != nil {
+		return Object{}, "", t.failure(err)
+	}
+	obj = Object{Key: key, Size: -1, ETag: trimETag(out.ETag)}
+	if out.ContentLength != nil {
+		obj.Size = *out.ContentLength
+	}
+	for name, value := range out.Metadata {
+		if strings.EqualFold(name, ownID) {
+			own = value
+		}
+	}
+	return obj, own, nil
+}
+
+// errOther says that what is stored is not what we have sent.
+var errOther = errors.New("what is stored under the key is not what was uploaded")
+
+// confirmObject looks whether an object is the one that was uploaded under our
+// id: by the id if the store keeps metadata, by its ETag if not, and always by
+// its size.
+func confirmObject(ctx context.Context, k task, want Object, own string) (Object, error) {
+	obj, id, err := headObject(ctx, k, want.Key)
+	if err != nil {
+		return Object{}, err
+	}
+	same := strings.EqualFold(obj.ETag, want.ETag)
+	known := want.ETag != "" && looksLikeParts(obj.ETag) // the ETags can be compared
+	switch {
+	case id != "" && id != own, id == "" && !same, obj.Size != want.Size, known && !same:
+		return Object{}, &Error{Op: k.op, Kind: ErrIntegrity, Err: fmt.Errorf("%w: it has %d bytes and ETag %s, not %d and %s",
+			errOther, obj.Size, obj.ETag, want.Size, want.ETag)}
+	}
+	return obj, nil
+}
+
+// isNotYet reports whether a look has found nothing, or something older.
+func isNotYet(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, errOther) }
+
+// deleteObject removes an object; one that is not there is no error.
+func deleteObject(ctx context.Context, k task, key string) error {
+	t := k.transfer(ctx)
+	_, err := perform(t, k.gw.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &k.gw.bucket, Key: &key})
+	if err == nil {
+		return nil
+	}
+	if err = t.failure(err); errors.Is(err, ErrNotFound) && apiCode(err) != "NoSuchBucket" {
+		return nil
+	}
+	return err
+}
+
+func trimETag(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }

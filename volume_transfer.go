@@ -1,0 +1,219 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/gpuburst/runpod-go/internal/line"
+)
+
+// transfer is one S3 operation: its body, its attempts, and the SDK's Retryer
+// for it alone.
+type transfer struct {
+	ctx       context.Context // carries the transfer through the SDK
+	op        string
+	sharer    *line.Sharer
+	meter     meter
+	policy    RetryPolicy
+	logger    *slog.Logger
+	secrets   []string
+	body      func(context.Context) (io.ReadCloser, error) // opens the body anew; nil: none
+	attempts  []Attempt
+	last      decision
+	failures  int           // in a row
+	quick     int           // of those, the ones that failed within MaxBackoff
+	forbidden int           // 403s
+	accepted  *atomic.Int64 // when the gateway last did what it was asked, in Unix nanoseconds
+	date      string        // by the gateway's clock, of its last refusal
+	place     line.Place
+	stall     time.Duration // ends an attempt in which no byte moved for so long
+	careful   bool          // an attempt that may have worked is not repeated
+	doubt     bool          // the last attempt was such a one
+	late      bool          // a whole body went out that nobody has answered for
+
+	mu    sync.Mutex
+	input error // why the input could not be read
+}
+
+type transferKey struct{}
+
+func transferFrom(ctx context.Context) *transfer { return ctx.Value(transferKey{}).(*transfer) }
+
+// perform makes one request of the SDK's client, as often as the transfer judges.
+func perform[In, Out any](t *transfer, do func(context.Context, *In, ...func(*s3.Options)) (*Out, error), in *In) (*Out, error) {
+	return do(t.ctx, in, func(o *s3.Options) { o.Retryer = t })
+}
+
+// inputFailed notes an error as the input's own: it ends the operation.
+func (t *transfer) inputFailed(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.input == nil {
+		t.input = err
+	}
+	return err
+}
+
+func (t *transfer) inputError() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.input
+}
+
+// record notes an attempt that has come to its answer's headers, or its error.
+func (t *transfer) record(start time.Time, resp *http.Response, err error) {
+	a := Attempt{Start: start, Duration: time.Since(start), Err: err, Reason: "answered"}
+	if resp != nil {
+		a.Status, t.date = resp.StatusCode, resp.Header.Get("Date")
+	}
+	t.attempts = append(t.attempts, a)
+	if a.Duration >= t.policy.MaxBackoff {
+		t.quick = 0
+	}
+	if err == nil && a.Status < 300 {
+		t.failures, t.quick, t.last = 0, 0, decision{}
+		t.accepted.Store(time.Now().UnixNano())
+		t.log(&a)
+	}
+}
+
+func (t *transfer) log(a *Attempt) {
+	t.logger.LogAttrs(t.ctx, slog.LevelDebug, "attempt",
+		slog.String("op", t.op), slog.Int("number", len(t.attempts)), slog.Int("status", a.Status),
+		slog.Duration("took", a.Duration), slog.String("verdict", a.Verdict.String()),
+		slog.String("reason", a.Reason), slog.Duration("delay", a.Delay))
+}
+
+// IsErrorRetryable decides about an attempt; see [aws.Retryer].
+func (t *transfer) IsErrorRetryable(err error) bool {
+	if t.ctx.Err() != nil || len(t.attempts) == 0 {
+		return false
+	}
+	a := &t.attempts[len(t.attempts)-1]
+	t.failures++
+	if a.Status == http.StatusForbidden {
+		t.forbidden++
+	}
+	t.last = classifyS3(s3Seen{
+		status: a.Status, code: apiCode(err), err: err, input: t.inputError(),
+		attempt: t.failures, forbidden: t.forbidden, trusted: t.trusted(),
+	})
+	a.Verdict, a.Reason = t.last.verdict, t.last.reason
+	if a.Verdict == VerdictRetryBackoff {
+		t.schedule(a)
+	}
+	t.log(a)
+	t.doubt = t.careful && a.Verdict == VerdictRetryBackoff && mayHaveWorked(a.Status, apiCode(err))
+	return a.Verdict == VerdictRetryBackoff && !t.doubt
+}
+
+// schedule draws the delay before the next attempt, unless the context would end
+// within it.
+func (t *transfer) schedule(a *Attempt) {
+	a.Delay = t.policy.backoff(t.quick, time.Since(a.Start), -1, rand.Float64())
+	t.quick++
+	if deadline, ok := t.ctx.Deadline(); ok && time.Now().Add(a.Delay).After(deadline) {
+		a.Verdict, a.Delay, a.Reason = VerdictGiveUp, 0, "the context ends before another attempt could be made"
+		t.last.expired = true
+	}
+}
+
+// trusted reports whether the gateway has done what it was asked since this
+// operation began.
+func (t *transfer) trusted() bool {
+	return t.accepted.Load() >= t.attempts[0].Start.UnixNano()
+}
+
+// RetryDelay returns the delay that IsErrorRetryable has drawn.
+func (t *transfer) RetryDelay(int, error) (time.Duration, error) {
+	return t.attempts[len(t.attempts)-1].Delay, nil
+}
+
+// MaxAttempts returns 0, no limit of the SDK's: classifyS3 counts.
+func (t *transfer) MaxAttempts() int { return 0 }
+
+// GetRetryToken, GetInitialToken and GetAttemptToken return tokens that cost
+// nothing: the SDK's retry quota is not used.
+func (t *transfer) GetRetryToken(context.Context, error) (func(error) error, error) {
+	return freeToken, nil
+}
+
+// GetInitialToken is like GetRetryToken.
+func (t *transfer) GetInitialToken() func(error) error { return freeToken }
+
+// GetAttemptToken is like GetRetryToken.
+func (t *transfer) GetAttemptToken(context.Context) (func(error) error, error) {
+	return freeToken, nil
+}
+
+func freeToken(error) error { return nil }
+
+var _ aws.RetryerV2 = (*transfer)(nil)
+
+// apiCode returns the error code in the gateway's words, "" if it gave none.
+func apiCode(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// failure makes the error of an operation that the SDK reports as failed.
+func (t *transfer) failure(err error) error {
+	if t.ctx.Err() != nil {
+		e := ended(t.ctx, t.op)
+		e.Attempts = t.attempts
+		if n := len(t.attempts); n > 0 && t.attempts[n-1].Err != nil {
+			e.Err = errors.Join(e.Err, t.attempts[n-1].Err)
+		}
+		return e
+	}
+	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: t.plainCause(err), Advice: s3Advice(t.last)}
+	if n := len(t.attempts); n > 0 {
+		e.Status = t.attempts[n-1].Status
+	}
+	if input := t.inputError(); input != nil {
+		e.Err = input
+	}
+	if apiCode(err) == "RequestTimeTooSkewed" {
+		e.Advice = skewAdvice(t.date, time.Now())
+	}
+	if t.last.expired {
+		e.Err = errors.Join(context.DeadlineExceeded, e.Err)
+	}
+	t.logger.LogAttrs(t.ctx, slog.LevelWarn, "gave up", slog.String("op", t.op), slog.String("error", e.Error()))
+	return e
+}
+
+// damaged makes the error of something that arrived otherwise than it was sent.
+func (t *transfer) damaged(err error) error {
+	t.last = decision{kind: ErrIntegrity}
+	return t.failure(err)
+}
+
+// plainCause is the heart of an SDK error: the gateway's words, or the
+// transport's.
+func (t *transfer) plainCause(err error) error {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		said := api.ErrorMessage()
+		if clean := string(redacted([]byte(said), t.secrets)); clean != said {
+			return &smithy.GenericAPIError{Code: api.ErrorCode(), Message: clean}
+		}
+		return api
+	}
+	if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
+		return send.Err
+	}
+	return err
+}
