@@ -17,7 +17,6 @@ type Client struct {
 	life   *lifetime
 	volume *volume
 	ep     *endpoint
-	jobs   *jobs
 
 	store     *store
 	calls     *caller
@@ -45,7 +44,6 @@ func New(opts ...Option) (*Client, error) {
 		cleanup: cfg.policy.Stall,
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
-	c.jobs = newJobs(cfg, c.life)
 	c.warmer = newWarmer(cfg, c.ep, c.life)
 	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt)
 	c.holds = newHolds(c.life, cfg.control, cfg.logger, openHoldStores(c.volume))
@@ -326,7 +324,10 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.readin
 // Stats returns what the Client has done so far. It is cheap enough to be called
 // every second. Its figures are read one after the other, so two of them may
 // differ by a call that ended in between.
-func (c *Client) Stats() Stats { return gather(c.ep, c.jobs.ep, c.volume, c.holds) }
+func (c *Client) Stats() Stats { return gather(c.ep, c.volume, c.holds) }
+
+// RetryPolicy returns the policy in use, with the defaults filled in.
+func (c *Client) RetryPolicy() RetryPolicy { return c.config.policy }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
 // returns when all have returned. Bodies that [Client.Do] has returned fail with
@@ -339,11 +340,9 @@ func (c *Client) Stats() Stats { return gather(c.ep, c.jobs.ep, c.volume, c.hold
 func (c *Client) Close() error {
 	c.life.close()
 	c.ep.abort()
-	c.jobs.ep.abort()
 	c.life.waiting.Wait()
 	err := c.holds.releaseAll()
 	c.volume.gw.transport.CloseIdleConnections()
 	c.ep.close()
-	c.jobs.ep.close()
 	return err
 }

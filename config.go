@@ -43,7 +43,6 @@ const maxWarm = 1000
 type config struct {
 	apiKey   string
 	endpoint *url.URL
-	jobsURL  *url.URL
 
 	maxInFlight int
 	admission   Admission

@@ -35,6 +35,16 @@ func TestControlPlaneIsNotLinked(t *testing.T) {
 	}
 }
 
+// The job API of queue-based endpoints stands on this package, not beside it.
+func TestQueueStandsOnTheExportedAPI(t *testing.T) {
+	if slices.Contains(goList(t, "-deps", "."), "github.com/gpuburst/runpod-go/queue") {
+		t.Error("package runpod imports package queue")
+	}
+	if !slices.Contains(goList(t, "-deps", "./queue"), "github.com/gpuburst/runpod-go") {
+		t.Error("package queue does not import package runpod")
+	}
+}
+
 // The simulated service shares nothing with the library it tests, so that one
 // mistake cannot pass on both sides.
 func TestSimulationDoesNotKnowTheLibrary(t *testing.T) {

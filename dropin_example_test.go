@@ -2,7 +2,6 @@ package runpod_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	runpod "github.com/gpuburst/runpod-go"
-	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
 // Any Go HTTP client takes the Client's: openai-go by option.WithHTTPClient,
@@ -69,43 +67,4 @@ func ExampleClient_Session() {
 	}
 	fmt.Println("the same worker:", first.WorkerID == second.WorkerID)
 	// Output: the same worker: true
-}
-
-// A job of a queue-based endpoint, with an output of the caller's type. Against
-// the real service runpod.New() is enough, with RUNPOD_ENDPOINT_ID set.
-func ExampleRunJob() {
-	srv, err := runpodtest.NewServer(runpodtest.Config{
-		Speed: 10_000,
-		JobHandler: func(_ context.Context, job runpodtest.Job) (any, error) {
-			var in struct{ Prompt string }
-			json.Unmarshal(job.Input, &in)
-			return map[string]any{"text": strings.ToUpper(in.Prompt)}, nil
-		},
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer srv.Close()
-	client, err := runpod.New(
-		runpod.WithAPIKey(srv.APIKey),
-		runpod.WithJobsURL(srv.JobsURL),
-		runpod.WithDialContext(srv.DialContext),
-		runpod.WithRetryPolicy(runpod.DefaultRetryPolicy().Scaled(1e-4)),
-	)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close()
-
-	ctx := context.Background()
-	job, err := runpod.RunJob[struct{ Text string }](ctx, client, runpod.JobRequest{Input: map[string]string{"prompt": "hello"}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	result, err := job.Wait(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(result.State, result.Output.Text)
-	// Output: COMPLETED HELLO
 }

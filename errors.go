@@ -29,16 +29,6 @@ var (
 	// ErrWorkerGone: the worker that a session or a request insists on is gone.
 	// It is an ErrNotFound too. Nothing ran.
 	ErrWorkerGone = fmt.Errorf("the worker is gone: %w", ErrNotFound)
-	// ErrJobFailed, ErrJobCancelled and ErrJobTimedOut: the states FAILED,
-	// CANCELLED and TIMED_OUT in which jobs of the job API end. A failed job's
-	// error has a [JobFailure] in it.
-	ErrJobFailed    = errors.New("the job failed")
-	ErrJobCancelled = errors.New("the job was cancelled")
-	ErrJobTimedOut  = errors.New("the job timed out")
-	// ErrJobExpired: the service has no such job any more, or never had. Results
-	// are kept for 30 minutes after the job's end, those of RunSync for 1 (Runpod
-	// docs). It is an ErrNotFound too.
-	ErrJobExpired = fmt.Errorf("the job's result has expired, or there was no such job: %w", ErrNotFound)
 	// ErrTooLarge: a body is larger than the service takes, 30 MB a request
 	// and 4 TB a stored object (Runpod docs).
 	ErrTooLarge = errors.New("too large")
@@ -60,7 +50,8 @@ var (
 type Error struct {
 	// Op is what was being done, to what: "POST /api/v1/tryon", "upload a.png".
 	Op string
-	// JobID names the job the operation was part of, "" outside Run and RunAll.
+	// JobID names the job that the operation was part of: a [Job] of Run or RunAll,
+	// or a job or batch of package queue. "" for other operations.
 	JobID string
 	// Kind is one of the Err... values above, or nil when none fits.
 	Kind error

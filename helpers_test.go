@@ -48,7 +48,6 @@ func newClient(t testing.TB, srv *runpodtest.Server, opts ...Option) *Client {
 	c, err := New(append([]Option{
 		WithAPIKey(srv.APIKey),
 		WithEndpoint(srv.EndpointURL),
-		WithJobsURL(srv.JobsURL),
 		WithS3Endpoint(srv.S3URL, srv.Region, srv.Bucket),
 		WithS3Credentials(srv.AccessKeyID, srv.SecretAccessKey),
 		WithDialContext(srv.DialContext),

@@ -11,9 +11,6 @@ type Stats struct {
 	// which the balancer had no worker, Troubles those that were sent again for
 	// another reason.
 	Calls, CallsFailed, Attempts, ColdRefusals, Troubles int64
-	// JobCalls, JobCallsFailed, JobAttempts and JobTroubles are the same of calls
-	// of the job API. A job that failed is no failed call.
-	JobCalls, JobCallsFailed, JobAttempts, JobTroubles int64
 	// InFlight requests are at the endpoint now, PeakInFlight is the most there
 	// ever were. Waiting requests wait for a place in flight, of which there are
 	// Limit now; see [WithMaxInFlight].
@@ -44,18 +41,13 @@ type Stats struct {
 
 // gather reads every counter. They are read one after the other, so that a
 // call may end between two of them.
-func gather(ep, jobs *endpoint, v *volume, h *holds) Stats {
+func gather(ep *endpoint, v *volume, h *holds) Stats {
 	s := Stats{
 		Calls:        ep.counts.calls.Load(),
 		CallsFailed:  ep.counts.failed.Load(),
 		Attempts:     ep.counts.attempts.Load(),
 		ColdRefusals: ep.counts.cold.Load(),
 		Troubles:     ep.counts.trouble.Load(),
-
-		JobCalls:       jobs.counts.calls.Load(),
-		JobCallsFailed: jobs.counts.failed.Load(),
-		JobAttempts:    jobs.counts.attempts.Load(),
-		JobTroubles:    jobs.counts.trouble.Load(),
 
 		Uploads:    v.uploads.done.objects.Load(),
 		Downloads:  v.down.objects.Load(),

@@ -1,0 +1,135 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+func TestBatch(t *testing.T) {
+	cfg := jobEndpoint()
+	cfg.ServiceTime, cfg.Concurrency = runpodtest.Fixed(time.Second), 8
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		var requests []Request
+		for i := range 250 {
+			in := any(fmt.Sprint("item ", i))
+			if i == 100 {
+				in = "fail"
+			}
+			requests = append(requests, Request{Input: in})
+		}
+		b, err := NewBatch[greeting](t.Context(), q, requests[:200]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Wait(t.Context()); !errors.Is(err, runpod.ErrBadRequest) || !strings.Contains(err.Error(), "Finalize") {
+			t.Errorf("waiting for a draft: %v", err)
+		}
+		if err := errors.Join(b.Add(t.Context(), requests[200:]...), b.Finalize(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Add(t.Context(), requests[0]); !errors.Is(err, runpod.ErrBadRequest) {
+			t.Errorf("adding to a finalized batch: %v", err)
+		}
+		st, err := b.Wait(t.Context())
+		if err != nil || st.Total != 250 || st.Completed != 249 || st.Failed != 1 || !st.Done() || st.Created().IsZero() {
+			t.Errorf("%+v, %v", st, err)
+		}
+		seen := map[string]bool{}
+		failed := 0
+		for result, err := range b.Results(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.State == StateFailed && result.Failure.Message == "CUDA out of memory" {
+				failed++
+				continue
+			}
+			seen[result.Output.Hello] = true
+		}
+		if len(seen) != 249 || failed != 1 {
+			t.Errorf("%d results, %d failed", len(seen), failed)
+		}
+	})
+}
+
+func TestBatchLimitsAndCancel(t *testing.T) {
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		if _, err := NewBatch[greeting](t.Context(), q, make([]Request, maxBatch+1)...); !errors.Is(err, runpod.ErrBadRequest) {
+			t.Errorf("5,001 requests: %v", err)
+		}
+		_, err := NewBatch[greeting](t.Context(), q, Request{Input: 1}, Request{})
+		if e, ok := errors.AsType[*runpod.Error](err); !ok || e.Field != "requests[1].Request.Input" {
+			t.Errorf("got %v", err)
+		}
+		large := Request{Input: strings.Repeat("x", 4<<20)} // two fit into a call
+		b, err := NewBatch[greeting](t.Context(), q, large, large, large, large, large)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if calls, _ := srv.JobCalls(); calls["batch"] != 3 {
+			t.Errorf("5 x 4 MiB took %d calls", calls["batch"])
+		}
+		if st, err := b.Status(t.Context()); err != nil || st.Total != 5 || st.State != BatchDraft {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if err := errors.Join(b.Finalize(t.Context()), b.Cancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.Wait(t.Context()); !errors.Is(err, ErrCancelled) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := OpenBatch[greeting](q, "none").Status(t.Context()); !errors.Is(err, runpod.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A draft can be changed until it is finalized.
+func TestBatchRemove(t *testing.T) {
+	cfg := jobEndpoint()
+	cfg.ServiceTime = runpodtest.Fixed(time.Second)
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		b, err := NewBatch[greeting](t.Context(), q, Request{Input: "keep"}, Request{Input: "drop"}, Request{Input: "lost"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for r, err := range b.Results(t.Context()) {
+			if err != nil || r.State != StateInQueue {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			ids = append(ids, r.ID)
+		}
+		if err := b.Remove(t.Context(), ids[1]); err != nil {
+			t.Error(err)
+		}
+		if err := b.Remove(t.Context(), ids[1]); !errors.Is(err, runpod.ErrNotFound) {
+			t.Errorf("removed twice: %v", err)
+		}
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/requests/*", Do: runpodtest.ResetAfterWork()})
+		if err := b.Remove(t.Context(), ids[2]); err != nil {
+			t.Errorf("removed by an attempt whose answer was lost: %v", err)
+		}
+		if err := b.Remove(t.Context(), ""); !errors.Is(err, runpod.ErrBadRequest) {
+			t.Errorf("no id: %v", err)
+		}
+		if err := b.Finalize(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Remove(t.Context(), ids[0]); !errors.Is(err, runpod.ErrBadRequest) {
+			t.Errorf("from a finalized batch: %v", err)
+		}
+		if st, err := b.Wait(t.Context()); err != nil || st.Total != 1 || st.Completed != 1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if _, err := Open[greeting](q, ids[1]).Status(t.Context()); !errors.Is(err, ErrExpired) {
+			t.Errorf("the removed request is still there: %v", err)
+		}
+	})
+}

@@ -1,0 +1,75 @@
+package queue
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The requests are those of docs/jobs.md, call by call.
+func TestRequestShapes(t *testing.T) {
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = strings.TrimSpace(r.Method + " " + r.URL.RequestURI() + " " + string(body))
+		if r.Header.Get("Authorization") != "Bearer the-key" {
+			t.Errorf("%s: %v", got, r.Header)
+		}
+		io.WriteString(w, `{"id":"j1","status":"COMPLETED","requests":[],"removed":0}`)
+	}))
+	defer srv.Close()
+	q := newClient(t, srv.URL+"/v2/abc")
+	ctx := t.Context()
+	full := Request{
+		Input: map[string]string{"prompt": "Hello"}, Webhook: "https://example.org/hook",
+		ExecutionTimeout: 15 * time.Minute, TTL: time.Hour, LowPriority: true, Wait: 2 * time.Minute,
+		S3: &S3{AccessID: "i", AccessSecret: "s", BucketName: "b", EndpointURL: "https://s3.example.org"},
+	}
+	const body = `{"input":{"prompt":"Hello"},"webhook":"https://example.org/hook",` +
+		`"policy":{"executionTimeout":900000,"ttl":3600000,"lowPriority":true},` +
+		`"s3Config":{"accessId":"i","accessSecret":"s","bucketName":"b","endpointUrl":"https://s3.example.org"}}`
+	job, batch := Open[any](q, "j1"), OpenBatch[any](q, "b1")
+	for _, tt := range []struct {
+		want string
+		call func() error
+	}{
+		{`POST /v2/abc/run {"input":1}`, func() error { _, err := Run[any](ctx, q, Request{Input: 1}); return err }},
+		{"POST /v2/abc/run " + body, func() error { _, err := Run[any](ctx, q, full); return err }},
+		{`POST /v2/abc/runsync {"input":1}`, func() error { _, err := RunSync[any](ctx, q, Request{Input: 1}); return err }},
+		{"POST /v2/abc/runsync?wait=120000 " + body, func() error { _, err := RunSync[any](ctx, q, full); return err }},
+		{"GET /v2/abc/status/j1", func() error { _, err := job.Status(ctx); return err }},
+		{"GET /v2/abc/status/j1", func() error { _, err := job.Wait(ctx); return err }},
+		{"GET /v2/abc/status-sync/j1?wait=90000", func() error { _, err := job.Wait(ctx, LongPoll()); return err }},
+		{"GET /v2/abc/stream/j1", func() error {
+			for _, err := range Stream[any](ctx, q, "j1") {
+				return err
+			}
+			return nil
+		}},
+		{"POST /v2/abc/cancel/j1", func() error { return job.Cancel(ctx) }},
+		{"POST /v2/abc/retry/j1", func() error { return job.Retry(ctx) }},
+		{"POST /v2/abc/purge-queue", func() error { _, err := q.PurgeQueue(ctx); return err }},
+		{"GET /v2/abc/health", func() error { _, err := q.Health(ctx); return err }},
+		{`POST /v2/abc/batch []`, func() error { _, err := NewBatch[any](ctx, q); return err }},
+		{`POST /v2/abc/batch [{"input":1}]`, func() error { _, err := NewBatch[any](ctx, q, Request{Input: 1}); return err }},
+		{`POST /v2/abc/batch/b1/requests {"requests":[{"input":1}]}`, func() error { return batch.Add(ctx, Request{Input: 1}) }},
+		{"DELETE /v2/abc/batch/b1/requests/r1", func() error { return batch.Remove(ctx, "r1") }},
+		{"POST /v2/abc/batch/b1/finalize", func() error { return batch.Finalize(ctx) }},
+		{"POST /v2/abc/batch/b1/cancel", func() error { return batch.Cancel(ctx) }},
+		{"GET /v2/abc/batch/b1", func() error { _, err := batch.Status(ctx); return err }},
+		{"GET /v2/abc/batch/b1/requests?offset=0&limit=200", func() error {
+			for _, err := range batch.Results(ctx) {
+				return err
+			}
+			return nil
+		}},
+		{"GET /v2/abc/status/a%2Fb%3F", func() error { _, err := Open[any](q, "a/b?").Status(ctx); return err }},
+	} {
+		if err := tt.call(); err != nil || got != tt.want {
+			t.Errorf("sent %s\nwant %s (%v)", got, tt.want, err)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package queue
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+// 1,100 jobs at once, each looked at by an impatient caller: the service refuses
+// none, since the Client keeps to its limits.
+func TestRateLimitsAreKept(t *testing.T) {
+	cfg := jobEndpoint()
+	cfg.ServiceTime, cfg.MaxWorkers, cfg.Concurrency = runpodtest.Fixed(time.Second), 3, 500
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		var wg sync.WaitGroup
+		for range 1100 {
+			wg.Go(func() {
+				job, err := Run[greeting](t.Context(), q, Request{Input: "x"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 2 {
+					if _, err := job.Status(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		calls, limited := srv.JobCalls()
+		if calls["run"] != 1100 || calls["status"] != 2200 || limited != 0 {
+			t.Errorf("calls %v, %d over the limit", calls, limited)
+		}
+		if n, err := q.PurgeQueue(t.Context()); err != nil {
+			t.Error(n, err)
+		}
+		start := time.Now()
+		for range 4 {
+			if _, err := q.PurgeQueue(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, limited := srv.JobCalls(); limited != 0 || time.Since(start) < 10*time.Second {
+			t.Errorf("5 purges in %v, %d over the limit", time.Since(start), limited)
+		}
+	})
+}
+
+// Where somebody else uses the limits up, the service's 429 is obeyed.
+func TestRateLimitOfOthers(t *testing.T) {
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/run", Times: 2, Do: runpodtest.Answer(429, "", "Retry-After", "7")})
+		start := time.Now()
+		runJob(t, q, "x")
+		if took := time.Since(start); took < 14*time.Second {
+			t.Errorf("queued after %v: Retry-After was undercut", took)
+		}
+	})
+}
