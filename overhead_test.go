@@ -15,10 +15,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/gpuburst/runpod-go/internal/cputime"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -120,7 +120,7 @@ func measureOverhead(b *testing.B, goroutines int, of func(*Client) doer) {
 	ours := of(c)
 	run := func(do doer) (cpu time.Duration, allocs float64) {
 		var wg sync.WaitGroup
-		before, cpuBefore := mallocs(), cpuTime()
+		before, cpuBefore := mallocs(), cputime.Used()
 		for range goroutines {
 			wg.Go(func() {
 				for range requests / goroutines {
@@ -138,7 +138,7 @@ func measureOverhead(b *testing.B, goroutines int, of func(*Client) doer) {
 		}
 		wg.Wait()
 		n := float64(requests / goroutines * goroutines)
-		return cpuTime() - cpuBefore, float64(mallocs()-before) / n
+		return cputime.Used() - cpuBefore, float64(mallocs()-before) / n
 	}
 	run(plain.Do)
 	run(ours)
@@ -169,10 +169,4 @@ func mallocs() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.Mallocs
-}
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }

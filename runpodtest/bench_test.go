@@ -4,11 +4,11 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gpuburst/runpod-go/internal/cputime"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -20,13 +20,6 @@ func inBubble(b *testing.B, f func(t *testing.T)) {
 	if !ok {
 		b.Fatal("the test inside failed")
 	}
-}
-
-// cpuTime is the processor time this process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // load sends requests, so many at once, and expects them all to be served.
@@ -68,13 +61,13 @@ func BenchmarkTwin(b *testing.B) {
 		requests int
 	}{{"10k", 10_000}, {"100k", 100_000}} {
 		b.Run(size.name, func(b *testing.B) {
-			before := cpuTime()
+			before := cputime.Used()
 			for b.Loop() {
 				inBubble(b, func(t *testing.T) {
 					load(t, runpodtest.Config{MaxWorkers: 500, ColdStart: runpodtest.Fixed(30 * time.Second)}, size.requests, 2000)
 				})
 			}
-			each := (cpuTime() - before) / time.Duration(b.N*size.requests)
+			each := (cputime.Used() - before) / time.Duration(b.N*size.requests)
 			var mem runtime.MemStats
 			runtime.ReadMemStats(&mem)
 			cost[size.requests] = each

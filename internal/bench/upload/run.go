@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/cputime"
 )
 
 // figures are what one run of one client gave.
@@ -118,11 +120,7 @@ func workloadNamed(name string) (workload, error) {
 }
 
 // usedCPU is the processor time of this process, in seconds.
-func usedCPU() float64 {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
-}
+func usedCPU() float64 { return cputime.Used().Seconds() }
 
 func peakRSS() int64 {
 	f, err := os.Open("/proc/self/status")
