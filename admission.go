@@ -182,26 +182,26 @@ func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
 }
 
 // observe takes in what an attempt has shown about the endpoint. An attempt has
-// its place until its answer is read: holds says that this one still does.
-func (a *admission) observe(s Observation, d decision, now time.Time, holds bool) {
+// its place until its answer is read: placed says that this one still does.
+func (a *admission) observe(s *Observation, d *decision, now time.Time, placed bool) {
 	if a.mode != AdmissionAdaptive {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case d.account == cold:
-		held, _, _ := a.gate.Counts()
-		if holds {
-			held--
+	case d.cold:
+		taken, _, _ := a.gate.Counts()
+		if placed {
+			taken--
 		}
-		a.window.refused(now, s.Elapsed, held)
+		a.window.refused(now, s.Elapsed, taken)
 	case s.WorkerID != "" || d.verdict == VerdictDeliver:
 		a.window.answered(now, s.WorkerID)
 		if a.window.limit == a.window.asked {
 			break // as nearly always
 		}
-		if held, _, waiting := a.gate.Counts(); held == 0 && waiting == 0 {
+		if taken, _, waiting := a.gate.Counts(); taken+waiting == 0 {
 			a.window.restart()
 		}
 	}
@@ -230,11 +230,11 @@ func (a *admission) probe() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.timer = nil
-	held, _, waiting := a.gate.Counts()
+	taken, _, waiting := a.gate.Counts()
 	switch {
 	case a.closed:
 		return
-	case held == 0 && waiting == 0:
+	case taken+waiting == 0:
 		a.window.restart()
 		a.adjust()
 		return

@@ -3,48 +3,43 @@ package runpod
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/gpuburst/runpod-go/internal/backoff"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
 // call is one request of a caller's with all its attempts. It is the context
-// that goes through go-retryablehttp. It belongs to one goroutine; others touch
-// only the attempt in progress.
+// that goes through go-retryablehttp. It belongs to one goroutine.
 type call struct {
 	context.Context // the caller's
-	life            *lifetime
+	op              string
 	ep              *endpoint
-	method          string
-	path            string
-	body            requestBody
-	once            io.ReadCloser // the caller's own body, for the first attempt; nil: body gives it
-	single          *onceBody     // the body, where there is no second one; nil: there is
-	session         *Session
-	pinned          string // the session's worker when the call began
-	lease           *lease // its job's share in a wake; nil: none
+	wake            *wake
+	life            *lifetime
+	body            callBody
+	options         callOptions
 
-	foreign    bool // the request is that of somebody else's HTTP client
-	idempotent bool
-	droppable  bool // it is pinned to a worker and may go to another
-	whole      bool // read the answer's body within the attempt, to its end
-	unpinned   bool // it has been sent on to another worker
+	whole     bool // read the answer's body within the attempt, to its end
+	droppable bool // it is pinned to a worker and may go to another
+
+	start      time.Time
+	attempts   []Attempt
+	pending    *attempt // the attempt under way, or over and not judged; nil: none
+	last       decision
+	answer     *Observation // the last attempt's
+	delay      time.Duration
+	retries    retryState
+	ticket     int64 // its place in line, by when it first came
+	unpinned   bool  // it has been sent on to another worker
 	mayHaveRun bool
-
-	start    time.Time
-	attempts []Attempt
-	current  *attempt // what the last attempt showed, until it is judged
-	last     decision
-	answer   *Observation // the last attempt's
-	delay    time.Duration
-	progress progress
-	ticket   int64 // its place in line, by when it first came
 
 	// Room for what nearly every call needs, so that it costs no allocation.
 	request   http.Request
@@ -56,24 +51,9 @@ type call struct {
 // over reports whether the call's context has ended or its Client was closed.
 func (c *call) over() bool { return c.Err() != nil || c.life.isClosed() }
 
-// apply takes in the options of the call.
-func (c *call) apply(req *http.Request, opts []CallOption) {
-	o := callOptions{idempotent: isIdempotent(req.Method)}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	c.idempotent, c.lease = o.idempotent, o.lease
-	c.pin(req, &o)
-}
-
-// op names the call without its query, which may hold what nobody should read
-// in a log.
-func (c *call) op() string { return operationName(c.method, c.path) }
-
 type callKey struct{}
 
-// Value makes the call findable beneath go-retryablehttp, which hands on
-// nothing but the context.
+// Value makes the call findable beneath go-retryablehttp.
 func (c *call) Value(key any) any {
 	if key == (callKey{}) {
 		return c
@@ -83,16 +63,25 @@ func (c *call) Value(key any) any {
 
 func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// do sends a request as often as it takes. Any final status is a response; an
+// configure applies the call's options to it and to its request.
+func (c *call) configure(req *http.Request, opts []CallOption) {
+	c.options = optionsFor(req.Method, opts)
+	if c.options.pin != "" {
+		req.Header = withHeader(req.Header, workerIDHeader, []string{c.options.pin})
+	}
+	c.droppable = c.options.anyWorker && req.Header.Get(workerIDHeader) != ""
+}
+
+// run sends a request as often as it takes. Any final status is a response; an
 // error means that there is none.
-func (c *call) do(req *http.Request) (*http.Response, error) {
+func (c *call) run(loop *retryablehttp.Client, req *http.Request) (*http.Response, error) {
+	defer c.cleanUp()
 	c.request = *req.WithContext(c)
 	c.start = time.Now()
 	c.attempts, c.answer = c.attempts1[:0], &c.attempt1.Observation
 	c.ep.counts.calls.Add(1)
 	c.loop.Request = &c.request
-	resp, err := c.ep.retry.Do(&c.loop)
-	c.closeOnce()
+	resp, err := loop.Do(&c.loop)
 	if err != nil || c.last.verdict != VerdictDeliver {
 		c.ep.counts.failed.Add(1)
 	}
@@ -105,117 +94,246 @@ func (c *call) do(req *http.Request) (*http.Response, error) {
 	return nil, c.fail(err)
 }
 
-// closeOnce closes the caller's own body where no attempt has taken it.
-func (c *call) closeOnce() {
-	if c.single != nil {
-		c.single.finish()
+// cleanUp gives back what the call still has. An attempt is left over only if a
+// callback of the user's has panicked.
+func (c *call) cleanUp() {
+	if c.pending != nil {
+		c.pending.finish()
 	}
-	if c.once != nil {
-		c.once.Close()
-		c.once = nil
+	c.body.discard()
+}
+
+// newLoop makes the loop that all calls go round in. This is the way of each
+// attempt, from top to bottom, and so are the functions that follow:
+//
+//	place   wait for a place in flight, in the order in which the calls came
+//	pace    wait for the rate limit's turn
+//	wake    light requests that kept workers coming make way for the call
+//	clock   begin: the observers, the attempt's context, its time limit
+//	send    the request goes out, the answer comes back
+//	judge   the classifiers, then the table, say what follows
+//	pay     a retry takes a token, and is given up if it would come too late
+//	wait    the backoff, or what the server has asked for
+//
+// What go-retryablehttp does for us is to go round: it calls send, judge and
+// wait in turn, drains an answer that is not the last, so that its connection
+// is used again, and copies the request, since net/http may still be reading
+// the one that has failed. Whether and when to send again is decided here. It
+// hands on nothing but the context, so that is how a call travels through it.
+func newLoop() *retryablehttp.Client {
+	return &retryablehttp.Client{
+		HTTPClient: &http.Client{
+			// Not the transport itself: go-retryablehttp closes all idle
+			// connections of one that lets it, whenever a call gives up.
+			Transport:     roundTripper(func(req *http.Request) (*http.Response, error) { return callFrom(req.Context()).send(req) }),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		RetryMax: math.MaxInt, // time bounds a call, not a number
+		CheckRetry: func(ctx context.Context, _ *http.Response, err error) (bool, error) {
+			return callFrom(ctx).judge(err), nil
+		},
+		// Backoff sees neither the call nor its context, so the wait is made
+		// where both are at hand.
+		Backoff:      func(time.Duration, time.Duration, int, *http.Response) time.Duration { return 0 },
+		PrepareRetry: func(req *http.Request) error { return callFrom(req.Context()).wait() },
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 }
 
-// open gives the body for the next attempt; nil for none.
-func (c *call) open() (io.ReadCloser, error) {
-	if c.single != nil {
-		return c.single.take(), nil
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// send makes an attempt.
+func (c *call) send(req *http.Request) (*http.Response, error) {
+	if err := c.place(); err != nil {
+		return nil, err
 	}
-	if body := c.once; body != nil {
-		c.once = nil
-		return body, nil
+	a := c.pending
+	if err := c.pace(); err != nil {
+		a.finish()
+		c.pending = nil // there was no attempt
+		return nil, err
 	}
-	if c.body == nil {
-		return nil, nil
+	c.makeWay()
+	a.begin(c, c.op)
+	c.ep.counts.attempts.Add(1)
+	resp, err := c.roundTrip(a, req)
+	if err != nil {
+		a.failed(err)
+		return nil, err
 	}
-	return c.body()
+	return resp, nil
 }
 
-// judge decides about the attempt that has just ended, and whether another one
-// is made.
+// place waits for a place in flight. The attempt that gets it gives it back.
+func (c *call) place() error {
+	c.pending = nil
+	if err := c.ep.admission.gate.AcquireAgain(c, c.life.done, &c.ticket); err != nil {
+		if c.life.isClosed() {
+			return ErrClosed
+		}
+		return err
+	}
+	a := &c.attempt1
+	if len(c.attempts) > 0 {
+		a = new(attempt)
+	}
+	a.ep, a.Number = c.ep, len(c.attempts)+1
+	c.pending = a
+	return nil
+}
+
+// pace waits for the rate limit's turn, if there is one. A call that has waited
+// for longer than GiveUp by then, here and in line, while no worker answered
+// anybody, fails here.
+func (c *call) pace() error {
+	if err := c.awaitTurn(); err != nil {
+		return err
+	}
+	if !c.ep.hopeless(c.start) {
+		return nil
+	}
+	c.last = decision{verdict: VerdictGiveUp, kind: ErrNoWorkers, reason: "no worker has answered any call for too long"}
+	return errors.New(c.last.reason)
+}
+
+// awaitTurn does not wait at all if the deadline would come first.
+func (c *call) awaitTurn() error {
+	if c.ep.limiter == nil {
+		return nil
+	}
+	turn := c.ep.limiter.Reserve()
+	delay := turn.Delay()
+	if deadline, ok := c.Deadline(); ok && time.Now().Add(delay).After(deadline) {
+		turn.Cancel()
+		return fmt.Errorf("the rate limit's turn would come in %s: %w", delay, context.DeadlineExceeded)
+	}
+	err := c.sleep(delay)
+	if err != nil {
+		turn.Cancel()
+	}
+	return err
+}
+
+// makeWay has light requests withdrawn for the attempt that is about to be sent.
+func (c *call) makeWay() {
+	if c.options.beforeSend != nil {
+		c.options.beforeSend()
+	}
+	c.wake.sending()
+}
+
+// roundTrip sends an attempt's own copy of the request: with the body opened
+// anew, and without a pin that the call was told to drop.
+func (c *call) roundTrip(a *attempt, req *http.Request) (*http.Response, error) {
+	out := req.WithContext(a.traced())
+	body, err := c.body.open()
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		out.Body, out.GetBody = body, c.body.again
+	}
+	if !c.options.idempotent {
+		sendOnce(out)
+	}
+	if c.unpinned {
+		out.Header = out.Header.Clone()
+		out.Header.Del(workerIDHeader)
+	}
+	return a.roundTrip(out, c.whole)
+}
+
+// judge decides about the attempt that has just ended, has a retry paid for,
+// and reports whether there is one.
 func (c *call) judge(err error) bool {
-	a := c.current
+	a := c.pending
 	if a == nil { // it ended before it was sent
 		c.answer = &Observation{Err: err}
 		return false
 	}
-	c.current = nil
+	now := time.Now()
+	d := c.verdict(a)
+	c.ep.learn(&a.Observation, &d, now, !a.ended.Load())
+	c.wake.saw(a.WorkerID)
+	c.delay = c.pay(a, &d, now)
+	c.record(a, d)
+	c.pending = nil
+	return d.verdict.retries()
+}
+
+// verdict is the table's, unless the call is over or its body is gone.
+func (c *call) verdict(a *attempt) decision {
 	o := &a.Observation
-	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.idempotent, c.ep.idsSeen.Load(), c.progress.thin, c.droppable && !c.unpinned
-	o.Number = len(c.attempts) + 1
+	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.options.idempotent, c.ep.idsSeen.Load(), c.retries.thin, c.droppable && !c.unpinned
 	d := c.ep.policy.judge(c.ep.first, *o)
 	if o.Err != nil && (c.over() || cancelled(&c.request)) {
 		d = decision{verdict: VerdictGiveUp, reason: "the context ended", mayHaveRun: o.Sent}
 	}
-	if d.verdict.retries() && !c.replays() {
-		d.forWantOfBody()
+	if d.verdict.retries() && !c.body.replays() {
+		d.wantsBody()
 	}
-	now := time.Now()
-	c.ep.note(*o, d, now, !a.released.Load())
-	c.schedule(a, &d, now)
-	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
-	c.unpinned = c.unpinned || d.verdict == VerdictDropPin
-	c.last, c.answer = d, o
-	if c.session != nil && d.verdict == VerdictDeliver {
-		c.session.answered(c.pinned, o.WorkerID)
-	}
-	record := Attempt{
-		Start: a.start, Duration: o.Elapsed, Status: o.Status, WorkerID: o.WorkerID,
-		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: o.Err,
-	}
-	c.attempts = append(c.attempts, record)
-	c.log(slog.LevelDebug, "attempt", o.Err)
-	if len(c.ep.observers) > 0 {
-		c.ep.observers.attemptEnd(a.observed, AttemptInfo{Op: c.op(), Number: o.Number}, record)
-	}
-	return d.verdict.retries()
+	return d
 }
 
-// schedule draws the delay before the next attempt, or gives up where none
-// would help any more.
-func (c *call) schedule(a *attempt, d *decision, now time.Time) {
-	c.delay = 0
+// pay draws the delay before the next attempt and pays for it, or gives up if
+// no attempt would help any more.
+func (c *call) pay(a *attempt, d *decision, now time.Time) time.Duration {
 	if !d.verdict.retries() {
-		return
+		return 0
 	}
-	c.progress.note(c.ep.policy, a.Observation, d, a.start)
-	delay := c.ep.policy.backoff(c.progress.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
-	delay = max(c.ep.pilot(delay, a.RetryAfter), c.ep.budgets.take(now, d))
-	since := c.progress.troubleSince
+	policy := &c.ep.policy
+	c.retries.note(*policy, &a.Observation, d, a.start)
+	delay := policy.backoff(c.retries.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
+	delay = max(c.ep.pilot(delay, a.RetryAfter), c.ep.budgets.charge(now, d))
+	since := c.retries.troubleSince
 	if since.IsZero() {
-		since = c.ep.patienceFrom(c)
+		since = c.ep.patienceFrom(c.start)
 	}
-	deadline, hasDeadline := c.Deadline()
-	tooLong := now.Add(delay).Sub(since) >= c.ep.policy.GiveUp
-	tooLate := hasDeadline && now.Add(delay).After(deadline) || c.over()
-	if !tooLong && !tooLate {
-		c.progress.quick++
-		c.delay = delay
-		return
+	deadline, _ := c.Deadline()
+	if c.over() {
+		deadline = now.Add(-1)
 	}
-	c.ep.budgets.back(d)
-	d.verdict, d.expired = VerdictGiveUp, tooLate
-	if tooLate {
-		d.reason += "; the context ends before another attempt"
-	} else {
-		d.reason += "; for too long"
+	paid := *d
+	if d.lapses(now.Add(delay), deadline, since, policy.GiveUp) {
+		c.ep.budgets.refund(&paid)
+		return 0
 	}
+	c.retries.quick++
+	return delay
+}
+
+// record keeps what became of an attempt, for whoever wants to know.
+func (c *call) record(a *attempt, d decision) {
+	c.mayHaveRun = c.mayHaveRun || d.mayHaveRun
+	c.unpinned = c.unpinned || d.verdict == VerdictDropPin
+	c.last, c.answer = d, &a.Observation
+	if c.options.afterAnswer != nil && d.verdict == VerdictDeliver {
+		c.options.afterAnswer(a.WorkerID)
+	}
+	record := Attempt{
+		Start: a.start, Duration: a.Elapsed, Status: a.Status, WorkerID: a.WorkerID,
+		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: a.Err,
+	}
+	c.attempts = append(c.attempts, record)
+	c.log(slog.LevelDebug, "attempt", a.Err)
+	c.ep.observers.attemptEnd(a.observed, AttemptInfo{Op: c.op, Number: a.Number}, record)
 }
 
 // wait is the pause between two attempts: the only one there is.
 func (c *call) wait() error { return c.sleep(c.delay) }
 
 // sleep waits for d, or for the end of the context or the Client.
-func (c *call) sleep(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-c.Done():
-		return context.Cause(c)
-	case <-c.life.done:
-		return ErrClosed
+func (c *call) sleep(d time.Duration) error { return backoff.SleepUntil(c, c.life.done, ErrClosed, d) }
+
+// handOver gives the call's answer to its caller, who reads the body.
+func (c *call) handOver(resp *http.Response) {
+	if c.last.bodyGone { // it would not have been the last, had there been another body
+		c.log(slog.LevelWarn, "gave up", nil)
+	}
+	if body, ok := resp.Body.(*attemptBody); ok {
+		body.owner = c
 	}
 }
 
@@ -233,14 +351,14 @@ func (c *call) fail(err error) error {
 	return c.report(e)
 }
 
-// newError describes the call as it stands after its last attempt. Where a
-// context has ended the call, that is the cause, and the last attempt's answer
-// stands beside it.
+// newError describes the call as it stands after its last attempt. If a context
+// has ended the call, that is the cause, and the last attempt's answer stands
+// beside it.
 func (c *call) newError() *Error {
 	e := &Error{
-		Op: c.op(), Kind: c.last.kind, Status: c.answer.Status, WorkerID: c.answer.WorkerID,
+		Op: c.op, Kind: c.last.kind, Status: c.answer.Status, WorkerID: c.answer.WorkerID,
 		Attempts: c.attempts, Body: redacted(c.answer.Body, c.ep.secrets), MayHaveRun: c.mayHaveRun,
-		Advice: callAdvice(c.last),
+		Advice: c.last.advice(),
 	}
 	switch {
 	case c.over():
@@ -258,9 +376,28 @@ func (c *call) newError() *Error {
 // ended is the error of a call that its context or its Client has ended.
 func (c *call) ended() *Error {
 	if c.life.isClosed() {
-		return &Error{Op: c.op(), Kind: ErrClosed}
+		return &Error{Op: c.op, Kind: ErrClosed}
 	}
-	return ended(c, c.op())
+	return ended(c, c.op)
+}
+
+// explain makes the error of an answer's body in the caller's hands.
+func (c *call) explain(err error) error {
+	if c.over() {
+		return c.ended()
+	}
+	return c.broken(err)
+}
+
+// broken is the error of an answer that broke off in its body: the request has
+// run.
+func (c *call) broken(err error) error {
+	e := c.newError()
+	e.MayHaveRun = true
+	if e.Err == nil {
+		e.Err = fmt.Errorf("the answer broke off: %w", err)
+	}
+	return c.report(e)
 }
 
 // report logs an error on its way to the caller.
@@ -274,7 +411,7 @@ func (c *call) log(level slog.Level, message string, err error) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 9)
-	attrs = append(attrs, slog.String("op", c.op()), slog.Int("attempts", len(c.attempts)))
+	attrs = append(attrs, slog.String("op", c.op), slog.Int("attempts", len(c.attempts)))
 	if n := len(c.attempts); n > 0 {
 		a := &c.attempts[n-1]
 		attrs = append(attrs, slog.Int("status", a.Status), slog.String("worker", a.WorkerID),
@@ -287,39 +424,13 @@ func (c *call) log(level slog.Level, message string, err error) {
 	c.ep.logger.LogAttrs(c, level, message, attrs...)
 }
 
-// callAdvice says what to do about a call that failed for good.
-func callAdvice(d decision) string {
-	if d.bodyGone {
-		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
-	}
-	switch d.kind {
-	case ErrNoWorkers:
-		return "check that the endpoint's maximum workers is above 0 (an unused endpoint is set to 0) and that GPUs are to be had; minimum workers shorten the wait"
-	case ErrUnauthorized:
-		return "check the Runpod API key and what it may do"
-	case ErrNotFound:
-		return "check the endpoint's id and the path"
-	case ErrWorkerGone:
-		return "begin a new session, or allow another worker: OrAnyWorker, AnyWorker"
-	case ErrRateLimited:
-		return "send less at once: WithRateLimit, WithMaxInFlight"
-	case ErrProcessingTimeout:
-		return "make the request smaller: the service allows 5.5 minutes"
-	}
-	if d.mayHaveRun {
-		return "mark the call Idempotent to have it sent again"
-	}
-	return ""
-}
-
-// sleep waits for d or for the context's end.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// cancelled reports whether a request was ended by the channel that contexts
+// have replaced; http.Client still uses it for its Timeout.
+func cancelled(req *http.Request) bool {
 	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case <-req.Cancel: //lint:ignore SA1019 other people's requests may have one
+		return true
+	default:
+		return false
 	}
 }

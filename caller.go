@@ -4,105 +4,138 @@ import (
 	"context"
 	"io"
 	"net/http"
+
+	"github.com/hashicorp/go-retryablehttp"
 )
 
-// caller sends requests to an endpoint: for the doors, for sessions and for
-// other people's clients. It is safe for concurrent use.
+// caller makes the calls to one endpoint. It is what Call, Do, Transport and
+// Session stand on, and is safe for concurrent use.
 type caller struct {
 	ep      *endpoint
+	wake    *wake // nil: none
+	loop    *retryablehttp.Client
 	life    *lifetime
-	missing func(method, path string) error // what is not set, if anything
+	missing func(method, path string) error // names a setting that calls lack; nil: none
 }
 
-// call is [Client.Call].
-func (c *caller) call(ctx context.Context, method, path string, in, out any, opts []CallOption) (*Response, error) {
-	if err := c.missing(method, path); err != nil {
-		return nil, err
-	}
-	if err := c.life.enter(ctx, operationName(method, path)); err != nil {
-		return nil, err
-	}
-	defer c.life.leave()
-	return c.within(ctx, method, path, in, out, opts)
+func newCaller(ep *endpoint, w *wake, life *lifetime, missing func(method, path string) error) *caller {
+	return &caller{ep: ep, wake: w, loop: newLoop(), life: life, missing: missing}
 }
 
-// within makes a call whose settings are there and whose lifetime has begun.
-func (c *caller) within(ctx context.Context, method, path string, in, out any, opts []CallOption) (*Response, error) {
-	data, err := encode(method, path, in)
+// call sends in as JSON and decodes the answer into out; see [Client.Call].
+func (cr *caller) call(ctx context.Context, method, path string, in, out any, opts []CallOption) (*Response, error) {
+	if err := cr.missing(method, path); err != nil {
+		return nil, err
+	}
+	if err := cr.life.enter(ctx, operationName(method, path)); err != nil {
+		return nil, err
+	}
+	defer cr.life.leave()
+	return cr.within(ctx, method, path, in, out, opts)
+}
+
+// within is call for one whose settings are there and whose lifetime has begun.
+func (cr *caller) within(ctx context.Context, method, path string, in, out any, opts []CallOption) (*Response, error) {
+	data, err := encode(operationName(method, path), in)
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.ep.newRequest(method, path, data)
+	req, err := cr.ep.newRequest(method, path, data)
 	if err != nil {
 		return nil, err
 	}
 	_, streams := out.(io.Writer)
-	call := c.newCall(ctx, method, path)
-	call.body, call.whole = bytesBody(data), !streams
-	call.apply(req, opts)
-	resp, err := call.do(req)
+	c := cr.newCall(ctx, operationName(method, path))
+	c.body, c.whole = bytesBody(data), !streams
+	c.configure(req, opts)
+	resp, err := c.run(cr.loop, req)
 	if err != nil {
 		return nil, err
 	}
-	return call.take(resp, out)
+	return c.conclude(resp, out)
 }
 
-func (c *caller) newCall(ctx context.Context, method, path string) *call {
-	return &call{Context: ctx, life: c.life, ep: c.ep, method: method, path: path}
-}
+// do sends a caller's request; see [Client.Do].
+func (cr *caller) do(req *http.Request) (*http.Response, error) { return cr.send(req, false) }
 
-// do is [Client.Do].
-func (c *caller) do(req *http.Request) (*http.Response, error) { return c.send(req, false) }
-
-// send sends a caller's request, or that of somebody else's HTTP client.
-func (c *caller) send(req *http.Request, foreign bool) (*http.Response, error) {
-	call, err := c.beginSend(req)
+// send sends a caller's request, or a foreign one: that of somebody else's HTTP
+// client.
+func (cr *caller) send(req *http.Request, foreign bool) (*http.Response, error) {
+	op, err := cr.enter(req)
 	if err != nil {
 		return nil, err
 	}
-	defer c.life.leave() // what is left is the body, which the caller reads
-	call.foreign = foreign
+	defer cr.life.leave() // what is left then is the body, which the caller reads
+	c := cr.newCall(req.Context(), op)
 	own := *req
-	if err := call.own(&own); err != nil {
+	if err := cr.ep.adopt(c.op, &own, foreign); err != nil {
+		closeBody(req)
 		return nil, err
 	}
-	opts, _ := req.Context().Value(callOptionsKey{}).([]CallOption)
-	call.apply(&own, opts)
-	resp, err := call.do(&own)
+	if c.body, own.ContentLength, err = bodyOf(c.op, req, foreign); err != nil {
+		return nil, err
+	}
+	own.Body, own.GetBody = nil, nil
+	c.configure(&own, callOptionsIn(req.Context()))
+	resp, err := c.run(cr.loop, &own)
 	if err != nil {
 		return nil, err
 	}
-	call.delivered()
-	if body, ok := resp.Body.(*attemptBody); ok {
-		body.last = true
-	}
+	c.handOver(resp)
 	resp.Request = req
 	return resp, nil
 }
 
-// beginSend begins the call of a caller's request, whose body it closes if it
-// fails.
-func (c *caller) beginSend(req *http.Request) (*call, error) {
+// enter lets a caller's request in and names it. If it fails it closes the
+// request's body; otherwise the end is cr.life.leave.
+func (cr *caller) enter(req *http.Request) (op string, err error) {
 	if req == nil {
-		return nil, refuse("send a request", "req", "it is nil")
+		return "", refuse("send a request", "req", "it is nil")
 	}
 	path := ""
 	if req.URL != nil {
 		path = req.URL.Path
 	}
-	err := c.missing(req.Method, path)
-	if err == nil {
-		err = c.life.enter(req.Context(), operationName(req.Method, path))
+	op = operationName(req.Method, path)
+	if err = cr.missing(req.Method, path); err == nil {
+		err = cr.life.enter(req.Context(), op)
 	}
 	if err != nil {
 		closeBody(req)
-		return nil, err
 	}
-	return c.newCall(req.Context(), req.Method, path), nil
+	return op, err
 }
 
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		req.Body.Close()
+func (cr *caller) newCall(ctx context.Context, op string) *call {
+	return &call{Context: ctx, op: op, ep: cr.ep, wake: cr.wake, life: cr.life}
+}
+
+// passOn sends a request, once, to a host that is none of ours: without headers
+// that have a secret of the Client's in them.
+func (cr *caller) passOn(req *http.Request) (*http.Response, error) {
+	if err := cr.life.enter(req.Context(), req.Method+" "+req.URL.Host); err != nil {
+		closeBody(req)
+		return nil, err
 	}
+	defer cr.life.leave()
+	out := req
+	if clean := withoutSecrets(req.Header, cr.ep.secrets); len(clean) < len(req.Header) {
+		out = req.WithContext(req.Context())
+		out.Header = clean
+	}
+	resp, err := cr.ep.transport.RoundTrip(out)
+	if err == nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+// abort ends the attempts in progress, whose calls know that the Client is
+// closed, and the bodies that callers still read.
+func (cr *caller) abort() { cr.ep.conns.shut() }
+
+// close stops what works beside the calls, which have ended.
+func (cr *caller) close() {
+	cr.wake.shutdown()
+	cr.ep.close()
 }

@@ -38,13 +38,13 @@ func New(opts ...Option) (*Client, error) {
 	}
 	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
 	c.store = &store{volume: c.volume, life: c.life, missing: cfg.missingForS3}
-	c.calls = &caller{ep: c.ep, life: c.life, missing: cfg.missingForCalls}
+	c.warmer = newWarmer(cfg, c.ep, c.life)
+	c.calls = newCaller(c.ep, c.warmer.wake, c.life, cfg.missingForCalls)
 	c.runner = &runner{
 		life: c.life, volume: c.volume, calls: c.calls, missing: cfg.missingForS3, logger: cfg.logger,
 		cleanup: cfg.policy.Stall,
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
-	c.warmer = newWarmer(cfg, c.ep, c.life)
 	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt)
 	c.holds = newHolds(c.life, cfg.control, cfg.logger, openHoldStores(c.volume))
 	return c, nil
@@ -324,7 +324,7 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.readin
 // Stats returns what the Client has done so far. It is cheap enough to be called
 // every second. Its figures are read one after the other, so two of them may
 // differ by a call that ended in between.
-func (c *Client) Stats() Stats { return gather(c.ep, c.volume, c.holds) }
+func (c *Client) Stats() Stats { return gather(c.calls, c.volume, c.holds) }
 
 // RetryPolicy returns the policy in use, with the defaults filled in.
 func (c *Client) RetryPolicy() RetryPolicy { return c.config.policy }
@@ -339,10 +339,10 @@ func (c *Client) RetryPolicy() RetryPolicy { return c.config.policy }
 // classifier must not: Close waits for them.
 func (c *Client) Close() error {
 	c.life.close()
-	c.ep.abort()
+	c.calls.abort()
 	c.life.waiting.Wait()
 	err := c.holds.releaseAll()
 	c.volume.gw.transport.CloseIdleConnections()
-	c.ep.close()
+	c.calls.close()
 	return err
 }

@@ -38,15 +38,3 @@ func FuzzClassify(f *testing.F) {
 		}
 	})
 }
-
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"", "0", "120", "-1", "1e309", "NaN", "Sat, 21 Nov 2026 12:00:30 GMT", "soon", "0x10"} {
-		f.Add(s)
-	}
-	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, s string) {
-		if d := parseRetryAfter(s, now); d < -1 {
-			t.Errorf("%q: %d", s, d)
-		}
-	})
-}

@@ -126,7 +126,7 @@ func (t *trip) run(ctx context.Context) error {
 	defer t.cleanUp(o)
 	var coming *lease
 	if len(t.job.Inputs) > 0 {
-		coming = t.calls.ep.wake.lease()
+		coming = t.calls.wake.lease()
 		defer coming.lapse()
 	}
 	if err := t.upload(o); err != nil {
@@ -227,7 +227,7 @@ func (t *trip) call(ctx context.Context, coming *lease) (err error) {
 			return &Error{Op: "make the request", Field: "Body", Kind: ErrBadRequest, Err: err}
 		}
 	}
-	opts := []CallOption{onLease(coming)}
+	opts := []CallOption{beforeSend(coming.lapse)}
 	if t.job.Idempotent {
 		opts = append(opts, Idempotent())
 	}

@@ -8,68 +8,16 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
-// Verdict is what is done after an attempt.
-type Verdict uint8
-
-// The verdicts. See the package documentation for which answer gets which.
-const (
-	VerdictDeliver      Verdict = iota // hand the answer to the caller
-	VerdictRetryNow                    // send again at once: it has used its backoff up by waiting
-	VerdictRetryBackoff                // send again after the backoff
-	VerdictRetryAfter                  // send again when the server said, or later
-	VerdictDropPin                     // send again after the backoff, to any worker
-	VerdictGiveUp                      // end with this answer or error
-)
-
-var verdictNames = [...]string{"deliver", "retry now", "retry after backoff", "retry after what the server said", "drop the pin and retry", "give up"}
-
-// String is the verdict in words.
-func (v Verdict) String() string {
-	if int(v) < len(verdictNames) {
-		return verdictNames[v]
-	}
-	return "unknown verdict"
-}
-
-// retries reports whether another attempt follows.
-func (v Verdict) retries() bool { return v != VerdictDeliver && v != VerdictGiveUp }
-
-// Attempt is the record of one attempt, for results, errors, logs and observers.
-type Attempt struct {
-	Start    time.Time     // when it was sent
-	Duration time.Duration // from sending to the answer's headers, or to the error
-	Status   int           // the answer's status; 0 when none came
-	WorkerID string        // the worker that answered; "" when none is named
-	Verdict  Verdict       // what was done about it
-	Reason   string        // why, in a few words
-	Delay    time.Duration // how long was waited before the next attempt
-	Err      error         // why there was no answer; nil when there was one
-}
-
-// Observation is everything about an attempt that its verdict depends on.
-type Observation struct {
-	Status     int           // HTTP status; 0: no answer came
-	WorkerID   string        // X-Runpod-Worker-Id of the answer
-	Body       []byte        // the beginning of the body of an answer of 400 or more, at most 4 KiB
-	Elapsed    time.Duration // from sending to the headers or the error
-	RetryAfter time.Duration // what the server asked for; negative: nothing
-	Err        error         // why no answer came
-	Sent       bool          // the request had been written when Err came
-	Idempotent bool          // running the request twice does no harm
-	Number     int           // of the attempt within its call, from 1
-	Repeats    int           // how often this call was retried on thin evidence already
-	IDsSeen    bool          // this endpoint's workers are known to name themselves
-	Droppable  bool          // the request is pinned to a worker and may go to any other
-}
-
-// Classifier is a caller's own say before the table of the package
-// documentation: false leaves an attempt to the table. It must be quick and
-// safe for concurrent use; it must not keep the Observation's Body.
+// Classifier decides about an attempt before the table of the package
+// documentation does. It returns false to leave the attempt to the next
+// Classifier or the table. It should return quickly, must be safe for
+// concurrent use, and must not keep the Observation's Body. Add one with
+// [WithClassifier].
 type Classifier func(Observation) (Verdict, bool)
 
 // decision is a verdict with its grounds.
@@ -77,20 +25,64 @@ type decision struct {
 	verdict    Verdict
 	reason     string
 	kind       error // the error's kind, should this be the last attempt
-	account    account
-	thin       bool // on thin evidence: counts into Observation.Repeats
-	expired    bool // given up since the context ends before another attempt
+	cold       bool  // the balancer had no worker: nothing is wrong, nothing ran
+	thin       bool  // on thin evidence: counts into Observation.Repeats
+	expired    bool  // given up since the context ends before another attempt
 	mayHaveRun bool
 	bodyGone   bool // given up since the body can be read only once
 }
 
-// account says who pays for a retry.
-type account uint8
+// trouble reports whether a retry is paid for from the budget for troubles.
+func (d *decision) trouble() bool { return !d.cold && d.verdict.retries() }
 
-const (
-	trouble account = iota // something is wrong: the retry budget
-	cold                   // the balancer had no worker: nobody's fault, nothing ran
-)
+// wantsBody turns a retry into the end of the call: there is no second body.
+func (d *decision) wantsBody() {
+	d.verdict, d.bodyGone = VerdictGiveUp, true
+	d.reason += "; it would be sent again, but its body can be read only once: set Request.GetBody, or ContentLength"
+}
+
+// lapses turns a retry that would be made at that time into the end of the
+// call, if that is too late: after the context's deadline (zero: none), or when
+// the call's patience, which began at since, is used up.
+func (d *decision) lapses(at, deadline, since time.Time, patience time.Duration) bool {
+	switch {
+	case !deadline.IsZero() && at.After(deadline):
+		d.expired = true
+		d.reason += "; the context ends before another attempt"
+	case at.Sub(since) >= patience:
+		d.reason += "; for too long"
+	default:
+		return false
+	}
+	d.verdict = VerdictGiveUp
+	return true
+}
+
+// advice says what to do about a call that ended with this decision; "" if
+// there is nothing to say.
+func (d *decision) advice() string {
+	if d.bodyGone {
+		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
+	}
+	switch d.kind {
+	case ErrNoWorkers:
+		return "check that the endpoint's maximum workers is above 0 (an unused endpoint is set to 0) and that GPUs are to be had; minimum workers shorten the wait"
+	case ErrUnauthorized:
+		return "check the Runpod API key and what it may do"
+	case ErrNotFound:
+		return "check the endpoint's id and the path"
+	case ErrWorkerGone:
+		return "begin a new session, or allow another worker: OrAnyWorker, AnyWorker"
+	case ErrRateLimited:
+		return "send less at once: WithRateLimit, WithMaxInFlight"
+	case ErrProcessingTimeout:
+		return "make the request smaller: the service allows 5.5 minutes"
+	}
+	if d.mayHaveRun {
+		return "mark the call Idempotent to have it sent again"
+	}
+	return ""
+}
 
 // maxThin is how often one call is retried on evidence that may just as well
 // mean the caller's own mistake: a worker's 500, a host name not found.
@@ -147,7 +139,7 @@ func (p RetryPolicy) classify400(s Observation) decision {
 	case refusal == refusalQueueBased:
 		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
 	case refusal == refusalPinned && s.Droppable:
-		return decision{verdict: VerdictDropPin, account: cold, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
+		return decision{verdict: VerdictDropPin, cold: true, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
 	case refusal == refusalCold, refusal == refusalPinned:
 		return p.coldStart(s)
 	case s.WorkerID != "":
@@ -164,7 +156,7 @@ func (p RetryPolicy) classify400(s Observation) decision {
 // coldStart is the decision about a request that no worker took: one that has
 // waited longer than any backoff goes back at once.
 func (p RetryPolicy) coldStart(s Observation) decision {
-	d := decision{verdict: VerdictRetryBackoff, account: cold, kind: ErrNoWorkers, reason: "refused at once: no worker available"}
+	d := decision{verdict: VerdictRetryBackoff, cold: true, kind: ErrNoWorkers, reason: "refused at once: no worker available"}
 	if s.Elapsed >= p.MaxBackoff {
 		d.verdict, d.reason = VerdictRetryNow, "no worker within the balancer's wait"
 	}
@@ -195,7 +187,7 @@ func classify4xx(s Observation) decision {
 		if bytes.Contains(s.Body, []byte(workerGone)) {
 			d := end("the worker it is pinned to is gone", ErrWorkerGone)
 			if s.Droppable {
-				d.verdict, d.account = VerdictDropPin, cold
+				d.verdict, d.cold = VerdictDropPin, true
 			}
 			return d
 		}
@@ -311,15 +303,15 @@ func readRefusal(body []byte) refusal {
 	return refusalUnknown
 }
 
-// progress is what the next delay depends on of a call's attempts so far.
-type progress struct {
+// retryState is what the next delay depends on of a call's attempts so far.
+type retryState struct {
 	quick        int       // failures in a row that came within MaxBackoff
 	thin         int       // retries on thin evidence
 	troubleSince time.Time // when the attempts began to meet nothing but trouble; zero: they do not
 }
 
 // note takes in an attempt, sent at start, that is to be retried.
-func (g *progress) note(p RetryPolicy, s Observation, d *decision, start time.Time) {
+func (g *retryState) note(p RetryPolicy, s *Observation, d *decision, start time.Time) {
 	if s.Elapsed >= p.MaxBackoff {
 		g.quick = 0
 	}
@@ -327,7 +319,7 @@ func (g *progress) note(p RetryPolicy, s Observation, d *decision, start time.Ti
 		g.thin++
 	}
 	switch {
-	case d.account == cold:
+	case d.cold:
 		g.troubleSince = time.Time{}
 	case g.troubleSince.IsZero():
 		g.troubleSince = start
@@ -339,37 +331,13 @@ func (g *progress) note(p RetryPolicy, s Observation, d *decision, start time.Ti
 // failed one was sent, said what the server asked for (negative: nothing), and
 // random a number in [0, 1).
 func (p RetryPolicy) backoff(quick int, elapsed, said time.Duration, random float64) time.Duration {
-	ceiling := p.MaxBackoff
-	if quick < 32 && p.BaseBackoff<<quick>>quick == p.BaseBackoff {
-		ceiling = min(ceiling, p.BaseBackoff<<quick)
-	}
-	delay := time.Duration(random*float64(ceiling)) - elapsed
+	delay := backoff.FullJitter(p.BaseBackoff, p.MaxBackoff, quick, random) - elapsed
 	jitter := time.Duration(random * float64(p.Jitter))
 	delay = max(delay, jitter)
 	if said >= 0 {
 		delay = max(delay, min(said, p.MaxRetryAfter)+jitter)
 	}
 	return delay
-}
-
-// parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3):
-// seconds or a date. It gives a negative time where there is nothing usable.
-func parseRetryAfter(value string, now time.Time) time.Duration {
-	const none = -1
-	value = strings.TrimSpace(value)
-	if value == "" {
-		return none
-	}
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
-		if !(seconds >= 0) {
-			return none
-		}
-		return time.Duration(min(seconds, 365*24*3600) * float64(time.Second))
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return max(0, date.Sub(now))
-	}
-	return none
 }
 
 // isPermanent reports errors of connecting that no retry mends.

@@ -118,21 +118,6 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestParseRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	for value, want := range map[string]time.Duration{
-		"": -1, "soon": -1, "-1": -1, "NaN": -1,
-		"0": 0, " 7 ": 7 * time.Second, "1.5": 1500 * time.Millisecond,
-		"99999999999999999999":          365 * 24 * time.Hour,
-		"Sat, 21 Nov 2026 12:00:30 GMT": 30 * time.Second,
-		"Sat, 21 Nov 2026 11:00:00 GMT": 0,
-	} {
-		if got := parseRetryAfter(value, now); got != want {
-			t.Errorf("%q: got %s, want %s", value, got, want)
-		}
-	}
-}
-
 func TestRetryPolicyScaled(t *testing.T) {
 	p := RetryPolicy{GiveUp: time.Hour}.Scaled(0.01)
 	if p.QueueWait != 1200*time.Millisecond || p.GiveUp != 36*time.Second || p.Jitter != 2500*time.Microsecond {

@@ -41,7 +41,8 @@ type Stats struct {
 
 // gather reads every counter. They are read one after the other, so that a
 // call may end between two of them.
-func gather(ep *endpoint, v *volume, h *holds) Stats {
+func gather(calls *caller, v *volume, h *holds) Stats {
+	ep := calls.ep
 	s := Stats{
 		Calls:        ep.counts.calls.Load(),
 		CallsFailed:  ep.counts.failed.Load(),
@@ -58,7 +59,7 @@ func gather(ep *endpoint, v *volume, h *holds) Stats {
 		LastAnswer: ep.answeredAt(),
 	}
 	s.HeldWorkers, s.HeldWorkerSeconds = h.totals()
-	s.WakePings, s.WarmWorkerSeconds = ep.wake.totals()
+	s.WakePings, s.WarmWorkerSeconds = calls.wake.totals()
 	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
 	s.Limit = ep.admission.gate.Limit()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = ep.conns.counts()

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // vector is a case of testdata/retry-vectors.json, whose first line explains it.
@@ -103,7 +105,7 @@ func (v *vector) walk(t *testing.T, random float64) {
 		policy.BudgetSize = *v.Given.Budget
 	}
 	accounts := newBudgets(16, policy)
-	var g progress
+	var g retryState
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i, s := range v.Steps {
 		o := s.observe(t, now)
@@ -113,10 +115,10 @@ func (v *vector) walk(t *testing.T, random float64) {
 		d := policy.judge(nil, o)
 		var delay time.Duration
 		if d.verdict.retries() {
-			g.note(policy, o, &d, start)
+			g.note(policy, &o, &d, start)
 			delay = policy.backoff(g.quick, o.Elapsed, o.RetryAfter, random)
 			g.quick++
-			delay = max(delay, accounts.take(now, &d))
+			delay = max(delay, accounts.charge(now, &d))
 		}
 		s.check(t, i, random, d, delay, accounts.trouble.tokens)
 		now = now.Add(delay)
@@ -125,7 +127,7 @@ func (v *vector) walk(t *testing.T, random float64) {
 
 func (s *step) observe(t *testing.T, now time.Time) Observation {
 	o := Observation{Status: s.Response.Status, WorkerID: s.Response.WorkerID, Body: []byte(s.Response.Body), Elapsed: parse(t, s.Response.Waited)}
-	o.RetryAfter = parseRetryAfter(s.Response.Headers["Retry-After"], now)
+	o.RetryAfter = backoff.RetryAfter(s.Response.Headers["Retry-After"], now)
 	if s.Response.Error != "" {
 		fault, ok := faults[s.Response.Error]
 		if !ok {

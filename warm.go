@@ -13,7 +13,7 @@ type warmer struct {
 	missing func(method, path string) error // what settings calls lack; nil: none
 }
 
-// newWarmer gives an endpoint a wake.
+// newWarmer makes the wake of an endpoint.
 func newWarmer(c *config, ep *endpoint, life *lifetime) *warmer {
 	w := newWake(c.warm, c.policy, c.control, c.logger)
 	w.ping = pinger{ep, c.warm.path}.ping
@@ -21,7 +21,6 @@ func newWarmer(c *config, ep *endpoint, life *lifetime) *warmer {
 		calls, _, waiting := ep.admission.gate.Counts()
 		return traffic{calls: calls, waiting: waiting, limit: ep.admission.gate.Limit()}
 	}
-	ep.wake = w
 	return &warmer{wake: w, path: c.warm.path, life: life, missing: c.missingForCalls}
 }
 

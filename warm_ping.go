@@ -23,9 +23,9 @@ func (p pinger) ping(ctx context.Context, worker string) (f finding) {
 	case d.verdict == VerdictDeliver || o.WorkerID != "":
 		f.answered, f.worker, f.ready = true, o.WorkerID, readyStatus(o.Status)
 	case d.verdict == VerdictGiveUp:
-		f.refused = &Error{Kind: d.kind, Status: o.Status, Body: redacted(o.Body, p.ep.secrets), Err: o.Err, Advice: callAdvice(d)}
+		f.refused = &Error{Kind: d.kind, Status: o.Status, Body: redacted(o.Body, p.ep.secrets), Err: o.Err, Advice: d.advice()}
 	}
-	f.inVain = d.account == cold && o.Elapsed >= p.ep.policy.QueueWait/2
+	f.inVain = d.cold && o.Elapsed >= p.ep.policy.QueueWait/2
 	return f
 }
 

@@ -222,9 +222,8 @@ func (l *lease) lapse() {
 	}
 }
 
-// sending notes that a call's attempt is about to be sent; l is its job's lease.
-func (w *wake) sending(l *lease) {
-	l.lapse()
+// sending notes that a call's attempt is about to be sent.
+func (w *wake) sending() {
 	if w != nil && w.live.Load() {
 		w.makeWay()
 	}

@@ -13,27 +13,27 @@ func TestBudgetDelaysAndNeverFails(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	b := newBudget(3, time.Second)
 	for i, want := range []time.Duration{0, 0, 0, time.Second, 2 * time.Second} {
-		if got := b.take(now); got != want {
+		if got := b.spend(now); got != want {
 			t.Errorf("retry %d waits %s, want %s", i, got, want)
 		}
 	}
 	now = now.Add(2 * time.Second) // the two that wait have got theirs
-	if got := b.take(now); got != time.Second {
+	if got := b.spend(now); got != time.Second {
 		t.Errorf("the next one waits %s", got)
 	}
 	now = now.Add(time.Hour)
 	for range 3 {
-		if got := b.take(now); got != 0 {
+		if got := b.spend(now); got != 0 {
 			t.Errorf("a full budget delays by %s", got)
 		}
 	}
-	if got := b.take(now); got != time.Second {
+	if got := b.spend(now); got != time.Second {
 		t.Errorf("it holds more than its size: %s", got)
 	}
 	for range 10 {
 		b.earn(earned)
 	}
-	if got := b.take(now); got != 0 {
+	if got := b.spend(now); got != 0 {
 		t.Errorf("answers fill nothing in: %s", got)
 	}
 }
@@ -81,7 +81,7 @@ func TestBudgetIsRefunded(t *testing.T) {
 		if _, err := c.Call(ctx, "POST", "/x", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		if b := c.ep.budgets.trouble; b.tokens != b.size {
+		if b := c.calls.ep.budgets.trouble; b.tokens != b.size {
 			t.Errorf("%v of %v tokens are left", b.tokens, b.size)
 		}
 	})

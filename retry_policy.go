@@ -1,10 +1,13 @@
 package runpod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // RetryPolicy holds the times by which calls and transfers are retried. A zero
@@ -151,3 +154,6 @@ func (p RetryPolicy) validate() error {
 func (p RetryPolicy) attemptLimit() time.Duration {
 	return p.QueueWait + p.ProcessingLimit + p.Grace
 }
+
+// sleep is [backoff.Sleep].
+func sleep(ctx context.Context, d time.Duration) error { return backoff.Sleep(ctx, d) }

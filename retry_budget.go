@@ -24,8 +24,8 @@ func newBudget(size float64, refill time.Duration) *budget {
 	return &budget{size: size, refill: max(refill, 1), tokens: size}
 }
 
-// take takes a token and says how long to wait for it.
-func (b *budget) take(now time.Time) time.Duration {
+// spend takes a token and returns how long to wait for it.
+func (b *budget) spend(now time.Time) time.Duration {
 	b.fill(now)
 	b.tokens--
 	if b.tokens >= 0 {
@@ -44,7 +44,8 @@ func (b *budget) fill(now time.Time) {
 	b.last = now
 }
 
-// budgets are the two accounts that pay for retries.
+// budgets pay for retries: one for those on trouble, one for those that a
+// refusal of the balancer asks for.
 type budgets struct {
 	spent   atomic.Bool // something was taken from trouble
 	mu      sync.Mutex
@@ -52,7 +53,7 @@ type budgets struct {
 	cold    *budget
 }
 
-// newBudgets sizes the account for refusals by the backoff itself: it pays for
+// newBudgets sizes the budget for refusals by the backoff itself: it pays for
 // what as many calls as may be in flight send while they all back off, and so
 // bounds what more calls than that can send.
 func newBudgets(inFlight int, p RetryPolicy) *budgets {
@@ -67,36 +68,37 @@ func newBudgets(inFlight int, p RetryPolicy) *budgets {
 	}
 }
 
-// take pays for a retry and says how long the payment takes. A refusal that
+// charge pays for a retry and returns how long the payment takes. A refusal that
 // has waited its 2 minutes has paid by waiting.
-func (b *budgets) take(now time.Time, d *decision) time.Duration {
+func (b *budgets) charge(now time.Time, d *decision) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case d.account == trouble:
+	case !d.cold:
 		b.spent.Store(true)
-		return b.trouble.take(now)
+		return b.trouble.spend(now)
 	case d.verdict != VerdictRetryNow:
-		return b.cold.take(now)
+		return b.cold.spend(now)
 	}
 	return 0
 }
 
-// back gives back what was taken for a retry that is not made.
-func (b *budgets) back(d *decision) {
+// refund gives back what was paid for a retry that is not made, and had this
+// verdict.
+func (b *budgets) refund(d *decision) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case d.account == trouble:
+	case !d.cold:
 		b.trouble.earn(1)
 	case d.verdict != VerdictRetryNow:
 		b.cold.earn(1)
 	}
 }
 
-// earn puts an answer's share into the account for troubles. Nearly always that
+// reward puts an answer's share into the budget for troubles. Nearly always that
 // is full, and nobody needs the lock.
-func (b *budgets) earn() {
+func (b *budgets) reward() {
 	if !b.spent.Load() {
 		return
 	}

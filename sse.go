@@ -77,7 +77,7 @@ func checkEventStream(resp *http.Response) error {
 	e := responseError(resp)
 	e.Body = head
 	if body, ok := resp.Body.(*attemptBody); ok {
-		e.Body = redacted(head, body.a.c.ep.secrets)
+		e.Body = redacted(head, body.a.ep.secrets)
 	}
 	e.Err = fmt.Errorf("not a stream of events: content type %q", kind)
 	return e

@@ -12,12 +12,13 @@ import (
 type Response struct {
 	Status   int         // HTTP status
 	Header   http.Header // as the worker sent it
-	Body     []byte      // the whole body; nil where it went to an io.Writer
-	WorkerID string      // the worker that answered; "" when none is named
-	Attempts []Attempt   // every attempt, the last one is this answer
+	Body     []byte      // the whole body; nil if it went to an io.Writer
+	WorkerID string      // the worker that answered; "" if the answer names none
+	Attempts []Attempt   // every attempt, in order; the last one brought this answer
 }
 
-// JSON decodes the body into out.
+// JSON decodes the body into out. The error is an *Error with the beginning of
+// the body.
 func (r *Response) JSON(out any) error {
 	if err := json.Unmarshal(r.Body, out); err != nil {
 		return &Error{Op: "decode answer", Status: r.Status, WorkerID: r.WorkerID, Attempts: r.Attempts,
@@ -28,15 +29,15 @@ func (r *Response) JSON(out any) error {
 
 func capped(body []byte) []byte { return body[:min(len(body), peekLimit)] }
 
-// take turns the last answer of a call into a Response, and its body into out:
-// a *[]byte, an io.Writer, or whatever JSON decodes into. An answer that is no
-// success is an error too.
-func (c *call) take(resp *http.Response, out any) (*Response, error) {
+// conclude turns the last answer of a call into a Response, and its body into
+// out: a *[]byte, an io.Writer, or whatever JSON decodes into. An answer that is
+// no success is an error too.
+func (c *call) conclude(resp *http.Response, out any) (*Response, error) {
 	defer resp.Body.Close()
 	r := &Response{Status: resp.StatusCode, Header: resp.Header, WorkerID: c.answer.WorkerID, Attempts: c.attempts}
 	success := r.Status >= 200 && r.Status < 300
 	if w, ok := out.(io.Writer); ok && success {
-		return r, c.stream(resp.Body, w)
+		return r, c.copyTo(w, resp.Body)
 	}
 	var err error
 	if r.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1)); err != nil && success {
@@ -44,7 +45,7 @@ func (c *call) take(resp *http.Response, out any) (*Response, error) {
 	}
 	switch {
 	case !success:
-		return r, c.refused(r)
+		return r, c.unsuccessful(r)
 	case len(r.Body) > maxBody:
 		e := c.newError()
 		e.Kind, e.Err = ErrTooLarge, errors.New("the answer is over 30 MB, more than the service lets through")
@@ -58,13 +59,14 @@ func (c *call) take(resp *http.Response, out any) (*Response, error) {
 	}
 	if err := r.JSON(out); err != nil {
 		e, _ := errors.AsType[*Error](err)
-		e.Op = c.op()
+		e.Op = c.op
 		return r, c.report(e)
 	}
 	return r, nil
 }
 
-func (c *call) stream(body io.Reader, w io.Writer) error {
+// copyTo streams an answer's body to the caller's writer.
+func (c *call) copyTo(w io.Writer, body io.Reader) error {
 	_, err := copyContext(c, w, body)
 	if failed, ok := errors.AsType[*writeError](err); ok {
 		e := c.newError()
@@ -77,19 +79,8 @@ func (c *call) stream(body io.Reader, w io.Writer) error {
 	return nil
 }
 
-// broken is the error of an answer that broke off in its body: the request has
-// run.
-func (c *call) broken(err error) error {
-	e := c.newError()
-	e.MayHaveRun = true
-	if e.Err == nil {
-		e.Err = fmt.Errorf("the answer broke off: %w", err)
-	}
-	return c.report(e)
-}
-
-// refused is the error of a final answer that is no success.
-func (c *call) refused(r *Response) error {
+// unsuccessful is the error of a final answer that is no success.
+func (c *call) unsuccessful(r *Response) error {
 	e := c.newError()
 	e.Body = redacted(capped(r.Body), c.ep.secrets)
 	if r.Status < 400 {

@@ -471,18 +471,18 @@ func TestAttemptLimit(t *testing.T) {
 func TestOneCallerStaysOutThere(t *testing.T) {
 	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 		const long, short = 15 * time.Second, 4 * time.Second
-		if got := c.ep.pilot(long, time.Minute); got != long {
+		if got := c.calls.ep.pilot(long, time.Minute); got != long {
 			t.Errorf("what the server asked for was undercut: %s", got)
 		}
-		if first, second := c.ep.pilot(long, -1), c.ep.pilot(long, -1); first != short || second != long {
+		if first, second := c.calls.ep.pilot(long, -1), c.calls.ep.pilot(long, -1); first != short || second != long {
 			t.Errorf("the first caller sleeps %s, the second %s", first, second)
 		}
 		time.Sleep(short)
-		if err := c.ep.admission.gate.Acquire(t.Context()); err != nil {
+		if err := c.calls.ep.admission.gate.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		defer c.ep.admission.gate.Release()
-		if got := c.ep.pilot(long, -1); got != long {
+		defer c.calls.ep.admission.gate.Release()
+		if got := c.calls.ep.pilot(long, -1); got != long {
 			t.Errorf("somebody is in flight, and a caller sleeps %s", got)
 		}
 	})

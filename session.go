@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // Session sends requests to the worker that answered its first one, as chats do
@@ -27,7 +30,7 @@ type Session struct {
 	mode  string // what stands before the worker's id in the header
 	other bool   // a strict one may go to another worker
 	over  context.Context
-	end   context.CancelFunc
+	stop  context.CancelFunc
 
 	mu     sync.Mutex
 	worker string
@@ -53,9 +56,10 @@ func OrAnyWorker() SessionOption { return func(s *Session) { s.other = true } }
 // Default "": the worker of the first answer.
 func OnWorker(id string) SessionOption { return func(s *Session) { s.worker = id } }
 
+// newSession begins a session; see [Client.Session].
 func newSession(calls *caller, opts []SessionOption) *Session {
 	s := &Session{calls: calls}
-	s.over, s.end = context.WithCancel(context.Background())
+	s.over, s.stop = context.WithCancel(context.Background())
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -72,7 +76,7 @@ func (s *Session) WorkerID() string {
 // End releases the worker, and ends [Session.KeepAlive]. Requests in flight go
 // on, new ones are refused. Ending again does nothing.
 func (s *Session) End() {
-	s.end()
+	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.worker = ""
@@ -83,32 +87,34 @@ func (s *Session) Call(ctx context.Context, method, path string, in, out any, op
 	if s.over.Err() != nil {
 		return nil, s.refuse(operationName(method, path))
 	}
-	return s.calls.call(ctx, method, path, in, out, append(opts[:len(opts):len(opts)], inSession(s)))
+	return s.calls.call(ctx, method, path, in, out, s.with(opts))
 }
 
-// Do is [Client.Do] in the session. That the worker is gone is an answer of 404
-// here.
-func (s *Session) Do(req *http.Request) (*http.Response, error) { return s.send(req, s.calls.do) }
+// Do is [Client.Do] in the session. If the worker is gone, that is an answer of
+// 404 here.
+func (s *Session) Do(req *http.Request) (*http.Response, error) { return s.through(req, s.calls.do) }
 
 // Transport is [Client.Transport] in the session: for other people's clients
-// and for WebSockets. That the worker is gone is an answer of 404 here.
+// and for WebSockets. If the worker is gone, that is an answer of 404 here.
 func (s *Session) Transport() http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		return s.send(req, (&transport{s.calls}).RoundTrip)
-	})
+	t := &transport{s.calls}
+	return roundTripper(func(req *http.Request) (*http.Response, error) { return s.through(req, t.RoundTrip) })
 }
 
 // HTTPClient is [Client.HTTPClient] in the session.
 func (s *Session) HTTPClient() *http.Client { return &http.Client{Transport: s.Transport()} }
 
-func (s *Session) send(req *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+// through sends a request by do, with the session's option.
+func (s *Session) through(req *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	if req == nil {
+		return do(nil) // which says so
+	}
 	ctx := req.Context()
 	if s.over.Err() != nil {
 		closeBody(req)
 		return nil, s.refuse("request in a session")
 	}
-	opts, _ := ctx.Value(callOptionsKey{}).([]CallOption)
-	resp, err := do(req.WithContext(WithCallOptions(ctx, append(opts[:len(opts):len(opts)], inSession(s))...)))
+	resp, err := do(req.WithContext(WithCallOptions(ctx, s.with(callOptionsIn(ctx))...)))
 	if resp != nil {
 		resp.Request = req
 	}
@@ -136,7 +142,7 @@ func (s *Session) KeepAlive(ctx context.Context, path string, every time.Duratio
 	defer cancel(nil)
 	defer context.AfterFunc(s.over, func() { cancel(nil) })()
 	for {
-		if err := sleep(ctx, every); err != nil {
+		if err := backoff.Sleep(ctx, every); err != nil {
 			if s.over.Err() != nil {
 				return nil
 			}
@@ -168,28 +174,22 @@ func (s *Session) ping(ctx context.Context, path string, every time.Duration) er
 	return nil
 }
 
-// inSession is the option of a session's requests.
-func inSession(s *Session) CallOption { return func(o *callOptions) { o.session = s } }
-
-// pin binds a call to its session's worker, or to the one that its options name.
-func (c *call) pin(req *http.Request, o *callOptions) {
-	pin := o.pin
-	if s := o.session; s != nil {
-		c.session = s
-		if c.pinned = s.WorkerID(); c.pinned != "" {
-			pin = s.mode + c.pinned
+// with adds the option by which a call is one of the session's: it is pinned to
+// the session's worker, and its answer may move the session on.
+func (s *Session) with(opts []CallOption) []CallOption {
+	return append(slices.Clip(opts), func(o *callOptions) {
+		pinned := s.WorkerID()
+		if pinned != "" {
+			o.pin = s.mode + pinned
 		}
-	}
-	if pin != "" {
-		req.Header = withHeader(req.Header, workerIDHeader, []string{pin})
-	}
-	anyWorker := o.anyWorker || o.session != nil && o.session.other
-	c.droppable = anyWorker && req.Header.Get(workerIDHeader) != ""
+		o.anyWorker = o.anyWorker || s.other
+		o.afterAnswer = func(worker string) { s.moveOn(pinned, worker) }
+	})
 }
 
-// answered moves the session on to the worker that answered, unless another
-// call has moved it on from the one that this call was pinned to.
-func (s *Session) answered(pinned, worker string) {
+// moveOn binds the session to the worker that answered, unless another call has
+// moved it on from the one that this call was pinned to.
+func (s *Session) moveOn(pinned, worker string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.worker == pinned && worker != "" && s.over.Err() == nil {

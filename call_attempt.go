@@ -1,0 +1,181 @@
+package runpod
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
+)
+
+// attempt is one sending of a request: its place in flight, its context and
+// clock, and what it has shown. It belongs to the call's goroutine, and after
+// the call to the reader of the answer's body.
+type attempt struct {
+	Observation
+	ep       *endpoint
+	start    time.Time
+	observed []context.Context // each observer's own
+
+	ctx    context.Context // ends with the caller's, at the limit, and with the attempt
+	cancel context.CancelCauseFunc
+	clock  *time.Timer // cancels ctx when it runs out
+	ended  atomic.Bool // the place was given back
+	reply  attemptBody
+
+	// What the connection tells, on goroutines of net/http's.
+	trace   httptrace.ClientTrace
+	conn    atomic.Pointer[countedConn]
+	mark    atomic.Int64 // what conn had written before it
+	headers atomic.Bool  // the headers were handed to conn
+}
+
+// begin shows the attempt to the observers and starts its clock.
+func (a *attempt) begin(ctx context.Context, op string) {
+	if len(a.ep.observers) > 0 {
+		a.observed = a.ep.observers.attemptStart(ctx, AttemptInfo{Op: op, Number: a.Number})
+		ctx = a.observed[len(a.observed)-1]
+	}
+	a.start = time.Now()
+	a.ctx, a.cancel = context.WithCancelCause(ctx)
+	a.clock = time.AfterFunc(a.ep.policy.attemptLimit(), a.expire)
+}
+
+func (a *attempt) expire() { a.cancel(errAttemptLimit) }
+
+// finish ends the attempt's context and gives its place back. It may be called
+// again.
+func (a *attempt) finish() {
+	if !a.ended.CompareAndSwap(false, true) {
+		return
+	}
+	defer a.ep.admission.gate.Release()
+	if a.cancel != nil { // it had begun
+		a.clock.Stop()
+		a.cancel(nil)
+	}
+}
+
+// traced returns the context to send the request with, which has net/http say
+// how far the request has come.
+func (a *attempt) traced() context.Context {
+	a.trace.GotConn, a.trace.WroteHeaders = a.gotConn, a.wroteHeaders
+	return httptrace.WithClientTrace(a.ctx, &a.trace)
+}
+
+// roundTrip sends the request and takes of the answer what belongs to the
+// attempt: the beginning of an error's body, or all of it if the call wants the
+// answer whole.
+func (a *attempt) roundTrip(req *http.Request, whole bool) (*http.Response, error) {
+	resp, err := a.ep.transport.RoundTrip(req)
+	a.clock.Stop()
+	if err != nil {
+		return nil, err
+	}
+	a.Elapsed = time.Since(a.start)
+	a.Status = resp.StatusCode
+	a.WorkerID = resp.Header.Get(workerIDHeader)
+	a.RetryAfter = backoff.RetryAfter(resp.Header.Get("Retry-After"), a.start.Add(a.Elapsed))
+	switch {
+	case a.Status == http.StatusSwitchingProtocols:
+		a.finish() // the connection is the caller's now
+	case a.Status >= 400:
+		a.peek(resp)
+	case whole:
+		err = a.readWhole(resp)
+	default:
+		a.reply = attemptBody{ReadCloser: resp.Body, a: a}
+		resp.Body = &a.reply
+	}
+	return resp, err
+}
+
+// peek reads the beginning of an error's body and puts it back. An error in
+// that leaves the status, which decides, and fails the caller's reading in its
+// turn.
+func (a *attempt) peek(resp *http.Response) {
+	a.clock.Reset(a.ep.policy.ProcessingLimit)
+	a.Body, _ = io.ReadAll(io.LimitReader(resp.Body, peekLimit))
+	a.clock.Stop()
+	rest := resp.Body
+	a.reply = attemptBody{a: a, ReadCloser: struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(a.Body), rest), rest}}
+	resp.Body = &a.reply
+}
+
+// readWhole reads an answer's body to its end, under a limit of its own.
+func (a *attempt) readWhole(resp *http.Response) error {
+	defer resp.Body.Close()
+	a.clock.Reset(a.ep.policy.ProcessingLimit)
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	a.clock.Stop()
+	if err != nil {
+		a.headers.Store(true) // an answer had begun
+		return err
+	}
+	a.finish()
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	return nil
+}
+
+// failed notes that the attempt has no answer, and ends it.
+func (a *attempt) failed(err error) {
+	if context.Cause(a.ctx) == errAttemptLimit {
+		err = errAttemptLimit
+	}
+	a.finish()
+	a.Elapsed = time.Since(a.start)
+	a.Status, a.WorkerID, a.RetryAfter = 0, "", backoff.NotSaid
+	a.Err = err
+	a.Sent = a.wrote()
+}
+
+func (a *attempt) gotConn(info httptrace.GotConnInfo) {
+	conn := counterUnder(info.Conn)
+	if conn != nil {
+		a.mark.Store(conn.written.Load())
+	}
+	a.conn.Store(conn)
+}
+
+func (a *attempt) wroteHeaders() { a.headers.Store(true) }
+
+// wrote reports whether the server can have seen the request.
+func (a *attempt) wrote() bool {
+	conn := a.conn.Load()
+	return a.headers.Load() && (conn == nil || conn.written.Load() > a.mark.Load())
+}
+
+// attemptBody is an answer's body in the caller's hands. Its end is the
+// attempt's end.
+type attemptBody struct {
+	io.ReadCloser
+	a     *attempt
+	owner bodyOwner // nil: the call has not handed it to its caller
+}
+
+// bodyOwner makes the error of an answer's body that cannot be read to its end.
+type bodyOwner interface{ explain(error) error }
+
+func (b *attemptBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	if err != io.EOF && b.owner != nil {
+		err = b.owner.explain(err)
+	}
+	b.a.finish()
+	return n, err
+}
+
+func (b *attemptBody) Close() error {
+	defer b.a.finish()
+	return b.ReadCloser.Close()
+}

@@ -1,0 +1,238 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// CallOption changes one call. Options are given to [Client.Call], or by
+// [WithCallOptions] to [Client.Do] and to clients on [Client.Transport].
+type CallOption func(*callOptions)
+
+type callOptions struct {
+	idempotent  bool
+	anyWorker   bool
+	pin         string              // the worker that the request is for, as the header says it; "": any
+	beforeSend  func()              // called before each attempt; nil: nobody asks for it
+	afterAnswer func(worker string) // called with the worker that gave the final answer; nil: likewise
+}
+
+// optionsFor returns what the options say of a request with this method.
+func optionsFor(method string, opts []CallOption) callOptions {
+	o := callOptions{idempotent: isIdempotent(method)}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// Idempotent marks a call that may run twice without harm. It is sent again
+// also if the attempt before it may have run: after a 524, a 502 that names a
+// worker, a lost connection. Mark every call whose result depends on its input
+// alone. GET, HEAD, OPTIONS, PUT and DELETE are idempotent by themselves (RFC
+// 9110, section 9.2.2).
+func Idempotent() CallOption { return func(o *callOptions) { o.idempotent = true } }
+
+// NotIdempotent marks a call that must not run twice although its method says
+// that it may: a GET with an effect, a PUT that counts. It is sent again only
+// if the attempt before it cannot have run. Of Idempotent and NotIdempotent the
+// last one given counts.
+func NotIdempotent() CallOption { return func(o *callOptions) { o.idempotent = false } }
+
+// AnyWorker lets a request that is pinned to a worker, by a [Session] or by the
+// header X-Runpod-Worker-Id (Runpod docs, worker affinity), go to any other
+// worker if its own one is gone, or busy for longer than the balancer waits.
+func AnyWorker() CallOption { return func(o *callOptions) { o.anyWorker = true } }
+
+// beforeSend has a function called before each attempt of a call is sent.
+func beforeSend(f func()) CallOption { return func(o *callOptions) { o.beforeSend = f } }
+
+type callOptionsKey struct{}
+
+// WithCallOptions returns a context that carries options for the requests of
+// [Client.Do] and of clients on [Client.Transport]. They replace options that
+// ctx carries already.
+func WithCallOptions(ctx context.Context, opts ...CallOption) context.Context {
+	return context.WithValue(ctx, callOptionsKey{}, opts)
+}
+
+// callOptionsIn returns the options that a context carries.
+func callOptionsIn(ctx context.Context) []CallOption {
+	opts, _ := ctx.Value(callOptionsKey{}).([]CallOption)
+	return opts
+}
+
+// target is where an endpoint is and the key that it is called with. It makes
+// requests to it.
+type target struct {
+	base   *url.URL // nil: not known
+	bearer []string // the Authorization header
+}
+
+// newRequest builds a request with a JSON body, or none, from its parts.
+func (t *target) newRequest(method, path string, body []byte) (*http.Request, error) {
+	ref, err := parsePath(path)
+	if err != nil {
+		return nil, refuse(operationName(method, path), "path", "%w", err)
+	}
+	if !isToken(method) {
+		return nil, refuse(operationName(method, path), "method", "%q is not an HTTP method", method)
+	}
+	header := make(http.Header, 4)
+	header["Authorization"] = t.bearer
+	if body != nil {
+		header["Content-Type"] = []string{"application/json"}
+	}
+	return &http.Request{
+		Method: method, URL: t.resolve(ref), Host: t.base.Host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(body)),
+	}, nil
+}
+
+// resolve puts a path below the endpoint's base URL.
+func (t *target) resolve(ref *url.URL) *url.URL {
+	u := *t.base
+	u.Path = strings.TrimSuffix(t.base.Path, "/") + "/" + strings.TrimPrefix(ref.Path, "/")
+	u.RawPath = ""
+	if ref.RawPath != "" {
+		u.RawPath = strings.TrimSuffix(t.base.EscapedPath(), "/") + "/" + strings.TrimPrefix(ref.RawPath, "/")
+	}
+	u.RawQuery = ref.RawQuery
+	return &u
+}
+
+// adopt turns a copy of a caller's request, but for its body, into one to the
+// endpoint. A caller's own Authorization stays, that of somebody else's HTTP
+// client does not.
+func (t *target) adopt(op string, req *http.Request, foreign bool) error {
+	switch u := req.URL; {
+	case u == nil:
+		return refuse(op, "req.URL", "it is nil")
+	case u.Host == "" && u.Scheme == "":
+		req.URL = t.resolve(u)
+	case !sameOrigin(u, t.base):
+		return refuse(op, "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", t.base.Scheme, t.base.Host)
+	case req.Host != "" && !strings.EqualFold(req.Host, t.base.Host) && !strings.EqualFold(req.Host, req.URL.Host):
+		return refuse(op, "req.Host", "it is not the endpoint's host, %s", t.base.Host)
+	}
+	if err := checkHead(op, req); err != nil {
+		return err
+	}
+	req.Host = t.base.Host
+	if req.Method == "" {
+		req.Method = http.MethodGet
+	}
+	if auth := req.Header["Authorization"]; len(auth) == 0 || foreign && !slices.Equal(auth, t.bearer) {
+		req.Header = withHeader(req.Header, "Authorization", t.bearer)
+	}
+	return nil
+}
+
+// withoutSecrets returns a header without the fields that have a secret in them:
+// the same one if none has.
+func withoutSecrets(h http.Header, secrets []string) http.Header {
+	secret := func(value string) bool {
+		return slices.ContainsFunc(secrets, func(s string) bool { return strings.Contains(value, s) })
+	}
+	clean := h
+	for name, values := range h {
+		if slices.ContainsFunc(values, secret) {
+			if len(clean) == len(h) {
+				clean = maps.Clone(h)
+			}
+			delete(clean, name)
+		}
+	}
+	return clean
+}
+
+// withHeader is a copy of a header with one field set. The copy shares the
+// values, which nobody changes.
+func withHeader(h http.Header, name string, values []string) http.Header {
+	own := make(http.Header, len(h)+1)
+	maps.Copy(own, h)
+	own[name] = values
+	return own
+}
+
+// checkHead refuses what net/http would refuse to send, over and over.
+func checkHead(op string, req *http.Request) error {
+	if req.Method != "" && !isToken(req.Method) {
+		return refuse(op, "req.Method", "%q is not an HTTP method", req.Method)
+	}
+	for name, values := range req.Header {
+		if !isToken(name) {
+			return refuse(op, "req.Header", "%q is not a header's name", name)
+		}
+		if slices.ContainsFunc(values, hasControl) {
+			return refuse(op, "req.Header", "%s has a control character in its value", name)
+		}
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+func isIdempotent(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// isToken reports whether s is a token (RFC 9110, section 5.6.2), as methods are.
+func isToken(s string) bool {
+	const marks = "!#$%&'*+-.^_`|~"
+	for _, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && !strings.ContainsRune(marks, r) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parsePath reads a path on the endpoint, with or without a query.
+func parsePath(path string) (*url.URL, error) {
+	ref, err := url.Parse(path)
+	switch {
+	case err != nil:
+		return nil, errors.New("it is not a URL path")
+	case ref.Scheme != "" || ref.Host != "" || ref.User != nil || ref.Opaque != "":
+		return nil, errors.New("want a path on the endpoint, such as /api/v1/tryon, not a whole URL")
+	case ref.Fragment != "":
+		return nil, errors.New("a fragment (#...) is never sent: escape it as %23")
+	}
+	return ref, nil
+}
+
+// operationName names a request in errors and logs: without its query, which
+// may hold what nobody should read there.
+func operationName(method, path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return method + " " + path
+}
+
+// sameOrigin reports whether two URLs are of one scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && (a.Host == b.Host || strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b))
+}
+
+func portOf(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+		return port
+	case u.Scheme == "http":
+		return "80"
+	}
+	return "443"
+}
