@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Input is something to upload: [File], [Bytes] or [Reader] make one. Most
@@ -116,9 +118,31 @@ func (*memory) Close() error { return nil }
 // and what open returns is an [io.Seeker], it is called for each part. Anything
 // else is opened once and sent from buffers in memory, see [WithBufferMemory].
 //
-// If the upload's context ends, a stream is closed even while Read is called.
+// If the upload's context ends, a stream is closed even while Read is called. A
+// panic of open, or of what it returns, is the upload's error: much of it is read
+// on goroutines where nobody could recover it.
 func Reader(name string, size int64, open func(context.Context) (io.ReadCloser, error)) Input {
-	return Input{name: name, size: size, open: open}
+	in := Input{name: name, size: size}
+	if open != nil {
+		in.open = func(ctx context.Context) (io.ReadCloser, error) { return openGuarded(ctx, open) }
+	}
+	return in
+}
+
+// openGuarded opens what a caller's function opens. Files, which do not panic,
+// stay files: they are sent by the kernel.
+func openGuarded(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (r io.ReadCloser, err error) {
+	line.Guard(func() error { r, err = open(ctx); return err }, func(e error) { err = e })
+	if err != nil {
+		return nil, err
+	}
+	switch r.(type) {
+	case nil:
+		return nil, errors.New("open returned nil and no error")
+	case *os.File:
+		return r, nil
+	}
+	return line.GuardReader(r), nil
 }
 
 // usable refuses what cannot be uploaded, before any traffic.

@@ -3,6 +3,7 @@ package line
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 )
 
@@ -38,4 +39,40 @@ func Guard(f func() error, done func(error)) {
 		done(err)
 	}()
 	err = f()
+}
+
+// GuardReader keeps a reader of other people's, which is read on goroutines of
+// net/http's, from ending the process: what Read, Seek and Close do that is no
+// error becomes one, see [Guard], and so does a count that no Read may return.
+// It seeks if r does.
+func GuardReader(r io.ReadCloser) io.ReadCloser {
+	if s, ok := r.(io.Seeker); ok {
+		return &guardedSeeker{guarded{r}, s}
+	}
+	return &guarded{r}
+}
+
+type guarded struct{ r io.ReadCloser }
+
+func (g *guarded) Read(p []byte) (n int, err error) {
+	Guard(func() error { n, err = g.r.Read(p); return err }, func(e error) { err = e })
+	if n < 0 || n > len(p) {
+		return 0, fmt.Errorf("its Read returned %d for %d bytes", n, len(p))
+	}
+	return n, err
+}
+
+func (g *guarded) Close() (err error) {
+	Guard(g.r.Close, func(e error) { err = e })
+	return err
+}
+
+type guardedSeeker struct {
+	guarded
+	s io.Seeker
+}
+
+func (g *guardedSeeker) Seek(offset int64, whence int) (at int64, err error) {
+	Guard(func() error { at, err = g.s.Seek(offset, whence); return err }, func(e error) { err = e })
+	return at, err
 }

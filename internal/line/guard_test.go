@@ -3,6 +3,7 @@ package line
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
 	"strings"
 	"sync"
@@ -58,5 +59,45 @@ func TestForEachOutlivesItsFunctions(t *testing.T) {
 		if p, ok := errors.AsType[*Panic](err); ok != (name == "panic") || !ok && !errors.Is(err, ErrGoexit) {
 			t.Errorf("%s: %v (%v)", name, err, p)
 		}
+	}
+}
+
+// badReader does what its field says.
+type badReader struct{ how string }
+
+func (b badReader) do() (int, error) {
+	switch b.how {
+	case "panic":
+		panic(b.how)
+	case "many":
+		return 1 << 20, nil
+	case "negative":
+		return -1, nil
+	}
+	return 0, io.EOF
+}
+
+func (b badReader) Read([]byte) (int, error) { return b.do() }
+func (b badReader) Close() error             { _, err := b.do(); return err }
+
+type badSeeker struct{ badReader }
+
+func (b badSeeker) Seek(int64, int) (int64, error) { n, err := b.do(); return int64(n), err }
+
+func TestGuardReader(t *testing.T) {
+	for how, want := range map[string]string{"panic": "panic: panic", "many": "returned 1048576", "negative": "returned -1", "end": "EOF"} {
+		n, err := GuardReader(badReader{how}).Read(make([]byte, 10))
+		if n != 0 || err == nil || !strings.HasPrefix(err.Error(), want) && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %d, %v", how, n, err)
+		}
+	}
+	if err := GuardReader(badReader{"panic"}).Close(); err == nil {
+		t.Error("a panic of Close is lost")
+	}
+	if _, ok := GuardReader(badReader{}).(io.Seeker); ok {
+		t.Error("it seeks although its reader does not")
+	}
+	if _, err := GuardReader(badSeeker{badReader{"panic"}}).(io.Seeker).Seek(0, 0); err == nil {
+		t.Error("a panic of Seek is lost")
 	}
 }
