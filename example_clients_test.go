@@ -22,7 +22,10 @@ func ExampleClient_HTTPClient() {
 		log.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println(string(body))
 	// Output: through a cold start
 }
@@ -67,4 +70,47 @@ func ExampleClient_Session() {
 	}
 	fmt.Println("the same worker:", first.WorkerID == second.WorkerID)
 	// Output: the same worker: true
+}
+
+// Other people's clients that take an http.RoundTripper get the Client's: they
+// survive a cold start, and the API key is added.
+func ExampleClient_Transport() {
+	client, stop := simulated(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"data":[{"id":"llama"}]}`)
+	})
+	defer stop()
+
+	other := &http.Client{Transport: client.Transport()} // no Timeout: a cold start takes minutes
+	resp, err := other.Get("/v1/models")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body))
+	// Output: {"data":[{"id":"llama"}]}
+}
+
+// A session that another worker may take over, for a client that somebody else
+// wrote.
+func ExampleSession_HTTPClient() {
+	client, stop := simulated(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
+	defer stop()
+
+	session := client.Session(runpod.OrAnyWorker())
+	defer session.End()
+	for range 2 {
+		resp, err := session.HTTPClient().Get("/chat")
+		if err != nil {
+			log.Fatal(err)
+		}
+		resp.Body.Close()
+		fmt.Println(resp.StatusCode, resp.Header.Get("X-Runpod-Worker-Id") == session.WorkerID())
+	}
+	// Output:
+	// 200 true
+	// 200 true
 }
