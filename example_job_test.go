@@ -73,7 +73,7 @@ func ExampleClient_Run() {
 // RunAll had not read when its context ended. A job that the worker refuses is
 // not among them.
 func ExampleClient_RunAll() {
-	srv := serve(runpodtest.Config{})
+	srv := serve(runpodtest.Config{MinWorkers: 4, MaxWorkers: 4})
 	defer srv.Close()
 	srv.Fault(runpodtest.Fault{Path: "/two", Do: runpodtest.WorkerAnswer(422, "no such picture")})
 	srv.Fault(runpodtest.Fault{Path: "/three", Do: runpodtest.ResetAfterWork()}) // the answer is lost
