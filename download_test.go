@@ -3,6 +3,7 @@ package runpod
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,13 +12,6 @@ import (
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
-
-func put(t *testing.T, srv *runpodtest.Server, key string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(srv.VolumeDir, key), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // A large object comes over several connections at once, into one file.
 func TestRangedDownload(t *testing.T) {
@@ -104,4 +98,110 @@ func TestRangedDownloadOfAnObjectThatChanges(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	}, smallParts, WithS3Conns(1))
+}
+
+// A download goes on after each break where it stopped.
+func TestDownloadGoesOn(t *testing.T) {
+	data := content(200_000)
+	for name, do := range map[string]runpodtest.Action{
+		"reset": runpodtest.ResetReply(70_000), "truncated": runpodtest.TruncateReply(1), "stalled": runpodtest.StallReply(123),
+		"502": runpodtest.Answer(502, ""), "403": runpodtest.Answer(403, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+				if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
+					t.Fatal(err)
+				}
+				srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "GET", Times: 2, Do: do})
+				var got bytes.Buffer
+				obj, err := c.Download(t.Context(), "k", &got)
+				if err != nil || !bytes.Equal(got.Bytes(), data) || obj.Size != int64(len(data)) {
+					t.Errorf("got %d bytes as %+v, %v", got.Len(), obj, err)
+				}
+				path := filepath.Join(t.TempDir(), "whole")
+				if _, err := c.DownloadFile(t.Context(), "k", path); err != nil {
+					t.Error(err)
+				}
+				if got, _ := os.ReadFile(path); !bytes.Equal(got, data) {
+					t.Error("the file is not the object")
+				}
+			})
+		})
+	}
+}
+
+func TestDownloadWholeOrNotAtAll(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		if _, err := c.Upload(t.Context(), "k", Bytes("k", content(50_000))); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		path := filepath.Join(dir, "out")
+		if err := os.WriteFile(path, []byte("older"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "GET", Times: runpodtest.Always, Do: runpodtest.ResetReply(0)})
+		if _, err := c.DownloadFile(t.Context(), "k", path); err == nil {
+			t.Error("it succeeded")
+		}
+		rule.Remove()
+		if _, err := c.DownloadFile(t.Context(), "k", filepath.Join(dir, "no/such/folder")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("no folder: %v", err)
+		}
+		if got, _ := os.ReadFile(path); string(got) != "older" {
+			t.Errorf("the file became %q", got)
+		}
+		if files, _ := os.ReadDir(dir); len(files) != 1 {
+			t.Errorf("left behind: %v", files)
+		}
+		if _, err := c.Download(t.Context(), "nothing/here", io.Discard); !errors.Is(err, ErrNotFound) {
+			t.Errorf("no object: %v", err)
+		}
+	})
+}
+
+// An object that is replaced while it is read must not come out mixed.
+func TestDownloadOfAnObjectThatChanges(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		put := func(b byte) {
+			if _, err := c.Upload(t.Context(), "k", Bytes("k", bytes.Repeat([]byte{b}, 10_000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put('a')
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "GET", Do: runpodtest.TruncateReply(4_000)})
+		first := true
+		w := writerFunc(func(p []byte) (int, error) {
+			if first {
+				first = false
+				put('b')
+			}
+			return len(p), nil
+		})
+		if _, err := c.Download(t.Context(), "k", w); !errors.Is(err, ErrIntegrity) {
+			t.Errorf("got %v", err)
+		}
+	}, WithS3Conns(2))
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A file that a worker wrote has no MD5 for an ETag, or an old one.
+func TestDownloadOfAWorkersFile(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		if _, err := c.Upload(t.Context(), "mine", Bytes("m", []byte("before"))); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"mine", "theirs"} {
+			if err := os.WriteFile(filepath.Join(srv.VolumeDir, name), []byte("a worker's"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if _, err := c.Download(t.Context(), name, &got); err != nil || got.String() != "a worker's" {
+				t.Errorf("%s: %q, %v", name, got.String(), err)
+			}
+		}
+	})
 }

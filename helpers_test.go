@@ -2,11 +2,14 @@ package runpod
 
 import (
 	"bytes"
+	"context"
+	"crypto/md5"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/gpuburst/runpod-go/internal/line"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -156,4 +161,107 @@ func fieldOf(err error) string {
 		return e.Field
 	}
 	return ""
+}
+
+// content is n bytes that do not repeat.
+func content(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}
+
+func stored(t *testing.T, srv *runpodtest.Server, key string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(srv.VolumeDir, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const testPart = 64 << 10
+
+// smallParts makes an upload in parts of what fits a test.
+func smallParts(c *config) error {
+	c.partSize = testPart
+	return nil
+}
+
+// smallBuffers does the same for streams.
+func smallBuffers(c *Client, blocks int) {
+	c.volume.uploads.buffers = line.NewBuffers(int64(blocks)*testPart, testPart)
+}
+
+// onlyForward reads but does not seek.
+func onlyForward(data []byte) func(context.Context) (io.ReadCloser, error) {
+	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+}
+
+type seekable struct{ *bytes.Reader }
+
+func (seekable) Close() error { return nil }
+
+// multipartETag is what an object has for an ETag that was sent in such parts.
+func multipartETag(data []byte, partSize int) string {
+	var sums []byte
+	n := 0
+	for ; len(data) > 0; n++ {
+		part := data[:min(partSize, len(data))]
+		sum := md5.Sum(part)
+		sums, data = append(sums, sum[:]...), data[len(part):]
+	}
+	return fmt.Sprintf("%x-%d", md5.Sum(sums), n)
+}
+
+// unfinished are the uploads that the gateway has begun and not ended, and the
+// files that they left.
+func unfinished(t *testing.T, srv *runpodtest.Server, c *Client) []string {
+	t.Helper()
+	synctest.Wait() // the gateway tidies up
+	left := remains(t, srv, ".s3compat_uploads")
+	ctx := context.WithoutCancel(t.Context())
+	tr := c.volume.gw.newTask(ctx, "list uploads").transfer(ctx)
+	out, err := perform(tr, c.volume.gw.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{Bucket: &c.volume.gw.bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range out.Uploads {
+		left = append(left, *u.Key)
+	}
+	return left
+}
+
+func s3Error(code string) string {
+	return "<Error><Code>" + code + "</Code><Message>in the gateway's words</Message></Error>"
+}
+
+func uploadOf(key string, n int) func(*testing.T, *runpodtest.Server, *Client) error {
+	return func(t *testing.T, srv *runpodtest.Server, c *Client) error {
+		data := content(n)
+		_, err := c.Upload(t.Context(), key, Bytes("b", data))
+		if err == nil && !bytes.Equal(stored(t, srv, key), data) {
+			return errors.New("stored something else")
+		}
+		return err
+	}
+}
+
+// manyUploads uploads n small files at once.
+func manyUploads(n int) func(*testing.T, *runpodtest.Server, *Client) error {
+	return func(t *testing.T, srv *runpodtest.Server, c *Client) error {
+		errs := make([]error, n)
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() { errs[i] = uploadOf(fmt.Sprint("many/", i), 1000)(t, srv, c) })
+		}
+		wg.Wait()
+		return errors.Join(errs...)
+	}
+}
+
+func put(t *testing.T, srv *runpodtest.Server, key string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(srv.VolumeDir, key), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

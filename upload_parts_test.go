@@ -3,76 +3,18 @@ package runpod
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/gpuburst/runpod-go/internal/line"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
-
-const testPart = 64 << 10
-
-// smallParts makes an upload in parts of what fits a test.
-func smallParts(c *config) error {
-	c.partSize = testPart
-	return nil
-}
-
-// smallBuffers does the same for streams.
-func smallBuffers(c *Client, blocks int) {
-	c.volume.uploads.buffers = line.NewBuffers(int64(blocks)*testPart, testPart)
-}
-
-// onlyForward reads but does not seek.
-func onlyForward(data []byte) func(context.Context) (io.ReadCloser, error) {
-	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
-}
-
-type seekable struct{ *bytes.Reader }
-
-func (seekable) Close() error { return nil }
-
-// multipartETag is what an object has for an ETag that was sent in such parts.
-func multipartETag(data []byte, partSize int) string {
-	var sums []byte
-	n := 0
-	for ; len(data) > 0; n++ {
-		part := data[:min(partSize, len(data))]
-		sum := md5.Sum(part)
-		sums, data = append(sums, sum[:]...), data[len(part):]
-	}
-	return fmt.Sprintf("%x-%d", md5.Sum(sums), n)
-}
-
-// unfinished are the uploads that the gateway has begun and not ended, and the
-// files that they left.
-func unfinished(t *testing.T, srv *runpodtest.Server, c *Client) []string {
-	t.Helper()
-	synctest.Wait() // the gateway tidies up
-	left := remains(t, srv, ".s3compat_uploads")
-	ctx := context.WithoutCancel(t.Context())
-	tr := c.volume.gw.newTask(ctx, "list uploads").transfer(ctx)
-	out, err := perform(tr, c.volume.gw.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{Bucket: &c.volume.gw.bucket})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, u := range out.Uploads {
-		left = append(left, *u.Key)
-	}
-	return left
-}
 
 func TestMultipartArrivesByteForByte(t *testing.T) {
 	for _, kind := range []Checksum{ChecksumMD5, ChecksumCRC32C} {
@@ -104,72 +46,6 @@ func TestMultipartArrivesByteForByte(t *testing.T) {
 			}
 		}, smallParts, WithChecksum(kind))
 	}
-}
-
-// A stream is read once, however long it turns out to be.
-func TestStreamsOfEveryLength(t *testing.T) {
-	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
-		smallBuffers(c, 2)
-		for _, n := range []int{0, 1, testPart - 1, testPart, testPart + 1, 3 * testPart} {
-			opened := 0
-			data := content(n)
-			in := Reader("r", -1, func(context.Context) (io.ReadCloser, error) {
-				opened++
-				return io.NopCloser(bytes.NewReader(data)), nil
-			})
-			obj, err := c.Upload(t.Context(), "k", in)
-			if err != nil || obj.Size != int64(n) || !bytes.Equal(stored(t, srv, "k"), data) || opened != 1 {
-				t.Errorf("%d bytes: got %+v, %v; opened %d times", n, obj, err, opened)
-			}
-		}
-		for _, lie := range []int64{2 * testPart, 4 * testPart} {
-			_, err := c.Upload(t.Context(), "lie", Reader("r", lie, onlyForward(content(3*testPart))))
-			if err == nil || !strings.Contains(err.Error(), "not") {
-				t.Errorf("%d bytes were said: %v", lie, err)
-			}
-		}
-		if left := append(unfinished(t, srv, c), remains(t, srv, "lie")...); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
-		if free, spare := c.volume.uploads.buffers.Counts(); free != c.volume.uploads.buffers.Blocks() || spare != 0 {
-			t.Errorf("%d of %d blocks came back, %d kept", free, c.volume.uploads.buffers.Blocks(), spare)
-		}
-	}, smallParts)
-}
-
-// Thirty small files are not stuck behind the sixty parts of a large one, and
-// the large one goes on meanwhile.
-func TestPoolIsFair(t *testing.T) {
-	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
-		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "PUT", Times: runpodtest.Always, Do: runpodtest.Delay(time.Second)})
-		start := time.Now()
-		var all sync.WaitGroup
-		var big time.Duration
-		all.Go(func() {
-			if _, err := c.Upload(t.Context(), "big", Bytes("big", content(60*testPart))); err != nil {
-				t.Error(err)
-			}
-			big = time.Since(start)
-		})
-		time.Sleep(3500 * time.Millisecond)
-		var small sync.WaitGroup
-		for i := range 30 {
-			small.Go(func() {
-				if _, err := c.Upload(t.Context(), fmt.Sprint("small/", i), Bytes("s", []byte("s"))); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		small.Wait()
-		done := time.Since(start)
-		all.Wait()
-		if done > 12*time.Second {
-			t.Errorf("the small files were there after %s", done)
-		}
-		if big > 24*time.Second { // 90 requests of a second each, 4 at a time
-			t.Errorf("the large one was there after %s", big)
-		}
-	}, smallParts, WithS3Conns(4))
 }
 
 func TestMultipartOnOneConnection(t *testing.T) {
@@ -329,56 +205,6 @@ func TestMultipartOfAFileThatChanges(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	}, smallParts, WithS3Conns(1))
-}
-
-// flipping damages one byte of what a connection sends, n bytes from its
-// beginning.
-type flipping struct {
-	net.Conn
-	at int
-}
-
-func (c *flipping) Write(p []byte) (int, error) {
-	if c.at >= 0 && c.at < len(p) {
-		p = bytes.Clone(p)
-		p[c.at] ^= 0x10
-	}
-	c.at -= len(p)
-	return c.Conn.Write(p)
-}
-
-// A byte that flips on the way is noticed, and what carried it is sent again.
-func TestFlippedByte(t *testing.T) {
-	for _, kind := range []Checksum{ChecksumMD5, ChecksumCRC32C} {
-		for name, size := range map[string]int{"whole": testPart, "in parts": 6 * testPart} {
-			t.Run(fmt.Sprint(name, kind), func(t *testing.T) {
-				inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, _ *Client) {
-					dials := 0
-					c := newClient(t, srv, smallParts, WithChecksum(kind), WithS3Conns(2), WithDialContext(
-						func(ctx context.Context, network, addr string) (net.Conn, error) {
-							conn, err := srv.DialContext(ctx, network, addr)
-							if dials++; dials == 1 {
-								return &flipping{conn, 30_000}, err
-							}
-							return conn, err
-						}))
-					data := content(size)
-					if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
-						t.Error(err)
-					}
-					if !bytes.Equal(stored(t, srv, "k"), data) {
-						t.Error("stored damaged")
-					}
-					if n := c.Stats().S3Attempts; n != 2 && n != 9 {
-						t.Errorf("%d requests", n)
-					}
-					if no := c.volume.uploads.sums.crc32c.lacking.Load(); no != (kind == ChecksumCRC32C && size > testPart) {
-						t.Errorf("parts' CRC32C counted as checked: %v", !no) // gofakes3 checks those of whole objects
-					}
-				})
-			})
-		}
-	}
 }
 
 // A part whose bytes are all out arrives although its upload was cancelled, and

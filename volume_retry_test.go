@@ -1,49 +1,17 @@
 package runpod
 
 import (
-	"bytes"
 	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
-
-func s3Error(code string) string {
-	return "<Error><Code>" + code + "</Code><Message>in the gateway's words</Message></Error>"
-}
-
-func uploadOf(key string, n int) func(*testing.T, *runpodtest.Server, *Client) error {
-	return func(t *testing.T, srv *runpodtest.Server, c *Client) error {
-		data := content(n)
-		_, err := c.Upload(t.Context(), key, Bytes("b", data))
-		if err == nil && !bytes.Equal(stored(t, srv, key), data) {
-			return errors.New("stored something else")
-		}
-		return err
-	}
-}
-
-// manyUploads uploads n small files at once.
-func manyUploads(n int) func(*testing.T, *runpodtest.Server, *Client) error {
-	return func(t *testing.T, srv *runpodtest.Server, c *Client) error {
-		errs := make([]error, n)
-		var wg sync.WaitGroup
-		for i := range n {
-			wg.Go(func() { errs[i] = uploadOf(fmt.Sprint("many/", i), 1000)(t, srv, c) })
-		}
-		wg.Wait()
-		return errors.Join(errs...)
-	}
-}
 
 // What the caller gets for every habit of the gateway, by the fact's name.
 func TestGateway(t *testing.T) {
@@ -159,54 +127,4 @@ func TestGateway(t *testing.T) {
 
 func etagOfPart(data []byte, number int) string {
 	return fmt.Sprintf("\"%x\"", md5.Sum(data[(number-1)*testPart:number*testPart]))
-}
-
-// HTTP/2 uploads were seen to stall: the pool speaks HTTP/1.1 also where more
-// is on offer.
-func TestGatewayHTTP2IsNotSpoken(t *testing.T) {
-	var spoke []string
-	store := &nullStore{objects: map[string]*nullObject{}}
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		spoke = append(spoke, r.Proto)
-		store.ServeHTTP(w, r)
-	}))
-	srv.EnableHTTP2 = true
-	srv.StartTLS()
-	defer srv.Close()
-	c, err := New(WithS3Endpoint(srv.URL, "EU-RO-1", "vol"), WithS3Credentials("user_x", "rps_x"),
-		WithHTTPTransport(srv.Client().Transport.(*http.Transport)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Upload(t.Context(), "k", Bytes("b", []byte("b"))); err != nil || len(spoke) != 1 || spoke[0] != "HTTP/1.1" {
-		t.Errorf("spoke %v, %v", spoke, err)
-	}
-}
-
-// The pool narrows to what the gateway bears, and is wide again when nothing
-// is refused any more.
-func TestGatewayPoolAdapts(t *testing.T) {
-	cfg := warm()
-	cfg.S3.TransientAbove = 6
-	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
-		slow := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Times: runpodtest.Always, Do: runpodtest.Delay(time.Second)})
-		if err := manyUploads(300)(t, srv, c); err != nil {
-			t.Fatal(err)
-		}
-		attempts := c.Stats().S3Attempts
-		t.Logf("16 connections, 300 uploads: %d requests, limit now %d", attempts, c.volume.gw.pool.Limit())
-		if attempts > 300*5/4 {
-			t.Errorf("%d requests for 300 uploads", attempts)
-		}
-		slow.Remove()
-		for i := range 200 { // one at a time: nothing is refused
-			if err := uploadOf(fmt.Sprint(i), 10)(t, srv, c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got := c.volume.gw.pool.Limit(); got != 16 {
-			t.Errorf("the limit is %d again, want 16", got)
-		}
-	}, WithS3Conns(16))
 }

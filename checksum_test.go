@@ -2,6 +2,9 @@ package runpod
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"net"
 	"net/http"
 	"testing"
 
@@ -46,5 +49,55 @@ func TestStoreThatRefusesCRC32C(t *testing.T) {
 				}
 			}, smallParts, WithS3Conns(1))
 		})
+	}
+}
+
+// flipping damages one byte of what a connection sends, n bytes from its
+// beginning.
+type flipping struct {
+	net.Conn
+	at int
+}
+
+func (c *flipping) Write(p []byte) (int, error) {
+	if c.at >= 0 && c.at < len(p) {
+		p = bytes.Clone(p)
+		p[c.at] ^= 0x10
+	}
+	c.at -= len(p)
+	return c.Conn.Write(p)
+}
+
+// A byte that flips on the way is noticed, and what carried it is sent again.
+func TestFlippedByte(t *testing.T) {
+	for _, kind := range []Checksum{ChecksumMD5, ChecksumCRC32C} {
+		for name, size := range map[string]int{"whole": testPart, "in parts": 6 * testPart} {
+			t.Run(fmt.Sprint(name, kind), func(t *testing.T) {
+				inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, _ *Client) {
+					dials := 0
+					c := newClient(t, srv, smallParts, WithChecksum(kind), WithS3Conns(2), WithDialContext(
+						func(ctx context.Context, network, addr string) (net.Conn, error) {
+							conn, err := srv.DialContext(ctx, network, addr)
+							if dials++; dials == 1 {
+								return &flipping{conn, 30_000}, err
+							}
+							return conn, err
+						}))
+					data := content(size)
+					if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
+						t.Error(err)
+					}
+					if !bytes.Equal(stored(t, srv, "k"), data) {
+						t.Error("stored damaged")
+					}
+					if n := c.Stats().S3Attempts; n != 2 && n != 9 {
+						t.Errorf("%d requests", n)
+					}
+					if no := c.volume.uploads.sums.crc32c.lacking.Load(); no != (kind == ChecksumCRC32C && size > testPart) {
+						t.Errorf("parts' CRC32C counted as checked: %v", !no) // gofakes3 checks those of whole objects
+					}
+				})
+			})
+		}
 	}
 }
