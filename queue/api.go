@@ -37,6 +37,13 @@ func (a *api) close() error {
 	return err
 }
 
+// hide keeps the secrets of requests that are about to be sent out of errors.
+func (a *api) hide(requests ...Request) {
+	if a != nil {
+		a.hidden.add(requests...)
+	}
+}
+
 // get and post make calls without a body.
 func (a *api) get(path, id string) call  { return a.call(http.MethodGet, path, id) }
 func (a *api) post(path, id string) call { return a.call(http.MethodPost, path, id) }

@@ -42,9 +42,7 @@ func NewBatch[Out any](ctx context.Context, q *Client, requests ...Request) (*Ba
 	if c.body, err = json.Marshal(pages[0]); err != nil {
 		return nil, refuse(c.op(), "requests", "%w", err)
 	}
-	if api != nil {
-		api.hidden.add(requests...)
-	}
+	api.hide(requests...)
 	status, err := api.batchStatus(ctx, c)
 	if err != nil {
 		return nil, err
@@ -61,13 +59,14 @@ func OpenBatch[Out any](q *Client, id string) *Batch[Out] {
 // Add puts more requests into a batch that is still a draft.
 func (b *Batch[Out]) Add(ctx context.Context, requests ...Request) error {
 	c := b.call(http.MethodPost, "/requests")
+	if err := b.check(&c); err != nil {
+		return err
+	}
 	pages, err := paginate(c.op(), requests)
 	if err != nil {
 		return err
 	}
-	if b.api != nil {
-		b.api.hidden.add(requests...)
-	}
+	b.api.hide(requests...)
 	return b.add(ctx, pages)
 }
 
@@ -92,6 +91,9 @@ func (b *Batch[Out]) add(ctx context.Context, pages [][]json.RawMessage) error {
 // [Batch.Results] has for drafts too.
 func (b *Batch[Out]) Remove(ctx context.Context, requestID string) error {
 	c := b.call(http.MethodDelete, "/requests/"+url.PathEscape(requestID))
+	if err := b.check(&c); err != nil {
+		return err
+	}
 	if requestID == "" {
 		return refuse(c.op(), "request id", "it is empty")
 	}

@@ -133,3 +133,55 @@ func TestBatchRemove(t *testing.T) {
 		}
 	})
 }
+
+// One job's odd output is that job's error; the others follow.
+func TestBatchResultsGoOn(t *testing.T) {
+	q := answering(t, 200, `{"hasMore":false,"requests":[
+		{"id":"a","status":"COMPLETED","output":{"Hello":"a"}},
+		{"id":"b","status":"COMPLETED","output":[1,2]},
+		{"id":"c","status":"COMPLETED","delayTime":"7","output":{"Hello":NaN}},
+		{"id":"d","status":"FAILED","error":{"error_type":"E","error_message":"m"}},
+		{"id":"e","status":"COMPLETED"},
+		{"id":"f","status":"COMPLETED","output":{"Hello":"f"}}]}`)
+	var good, bad []string
+	for result, err := range OpenBatch[greeting](q, "batch").Results(t.Context()) {
+		if err != nil {
+			if e := problem(t, err); e.JobID != result.ID {
+				t.Errorf("%s: %v", result.ID, err)
+			}
+			bad = append(bad, result.ID)
+			continue
+		}
+		good = append(good, result.ID)
+	}
+	if strings.Join(good, "") != "acdf" || strings.Join(bad, "") != "be" {
+		t.Errorf("good %v, bad %v", good, bad)
+	}
+}
+
+// A batch may take hours, in which answers that say nothing of it come and go.
+func TestBatchWaitLivesThroughAnswersThatAreNoReports(t *testing.T) {
+	cfg := jobEndpoint()
+	for name, do := range map[string]runpodtest.Action{
+		"500": runpodtest.Answer(500, ""), "HTML": runpodtest.Answer(200, page), "no state": runpodtest.Answer(200, `{"id":"b","requestTotal":"1"}`),
+	} {
+		inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, q *Client) {
+			b, err := NewBatch[greeting](t.Context(), q, Request{Input: "x"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Finalize(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/batch/*", Skip: 1, Times: 3, Do: do})
+			if st, err := b.Wait(t.Context()); err != nil || !st.Done() || rule.Fired() != 3 {
+				t.Errorf("%s: %+v, %v, %d", name, st, err, rule.Fired())
+			}
+			srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/batch/*", Times: runpodtest.Always, Do: do})
+			start := time.Now()
+			if _, err := b.Wait(t.Context()); err == nil || problem(t, err).JobID != b.ID || time.Since(start) > 10*time.Minute {
+				t.Errorf("%s for ever: %v after %v", name, err, time.Since(start))
+			}
+		})
+	}
+}

@@ -36,6 +36,9 @@ func (c *call) name() string {
 // submits reports whether the call queues a job.
 func (c *call) submits() bool { return c.name() == "run" || c.name() == "runsync" }
 
+// acts reports whether the call changes anything.
+func (c *call) acts() bool { return c.method != http.MethodGet || c.name() == "stream" }
+
 // with is a reading call by GET or, repeatable all the same, by POST.
 func (c call) with(post bool) call {
 	if post {
@@ -58,6 +61,7 @@ func (c *call) mended(err error) error {
 		return about(err, c.id)
 	}
 	e.JobID, e.Body = c.id, c.hidden.from(e.Body)
+	e.MayHaveRun = e.MayHaveRun && c.acts()
 	switch {
 	case e.Kind == runpod.ErrNoWorkers && e.Status == http.StatusBadRequest:
 		e.Kind = runpod.ErrBadRequest

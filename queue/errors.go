@@ -57,11 +57,11 @@ func waitEnded(ctx context.Context, op string, err error) error {
 	case errors.Is(cause, runpod.ErrClosed):
 		return &runpod.Error{Op: op, Kind: runpod.ErrClosed}
 	case cause == nil:
-		return &runpod.Error{Op: op, Err: errors.Join(context.DeadlineExceeded, err)}
+		return &runpod.Error{Op: op, Err: fmt.Errorf("%w: %w", context.DeadlineExceeded, err)}
 	case errors.Is(cause, ctx.Err()):
 		return &runpod.Error{Op: op, Err: cause}
 	}
-	return &runpod.Error{Op: op, Err: errors.Join(ctx.Err(), cause)}
+	return &runpod.Error{Op: op, Err: fmt.Errorf("%w: %w", ctx.Err(), cause)}
 }
 
 // classify has the say before package runpod's table: no 400 of the job API

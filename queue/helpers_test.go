@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,4 +106,31 @@ func (l *logs) String() string {
 
 func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// served is a Client of a job API that a test makes up, over loopback, whose
+// times are a thousandth of the service's.
+func served(t *testing.T, handler http.HandlerFunc) *Client {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	return newClient(t, srv.URL+"/v2/abc", runpod.WithRetryPolicy(runpod.DefaultRetryPolicy().Scaled(1e-3)))
+}
+
+// answering is a job API with one answer for everything.
+func answering(t *testing.T, status int, body string) *Client {
+	return served(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+}
+
+// problem is the *runpod.Error that an error must be.
+func problem(t *testing.T, err error) *runpod.Error {
+	t.Helper()
+	e, ok := errors.AsType[*runpod.Error](err)
+	if !ok {
+		t.Fatalf("no *runpod.Error: %v", err)
+	}
+	return e
 }

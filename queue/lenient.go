@@ -72,7 +72,7 @@ func (n *number) UnmarshalJSON(data []byte) error {
 
 func (n number) int() int { return int(n) }
 
-// milliseconds is a time that came as milliseconds, at most some 290 years.
+// milliseconds is a time that came as milliseconds, at most some 146 years.
 func (n number) milliseconds() time.Duration {
 	return time.Duration(min(float64(n)*float64(time.Millisecond), math.MaxInt64/2))
 }

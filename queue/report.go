@@ -41,8 +41,12 @@ func (r *report) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*plain)(r))
 }
 
-// errNoReport: an answer with a good status that does not say how a job is.
-var errNoReport = errors.New("the answer is no report of a job")
+// errUseless and errNoReport: answers with a good status that have not what was
+// asked for, or do not say how a job is.
+var (
+	errUseless  = errors.New("the answer is not what was asked for")
+	errNoReport = errors.New("the answer is no report of a job")
+)
 
 // ask makes a call and reads its answer, a JSON object, into out; nil: the answer
 // says no more than that it is done, and may be empty. An answer that says
@@ -64,7 +68,7 @@ func (a *api) ask(ctx context.Context, c call, out any) error {
 		err = readJSON(resp.Body, out)
 	}
 	if err != nil {
-		return c.failed(resp, fmt.Errorf("the answer is not what was asked for: %w", err))
+		return c.failed(resp, fmt.Errorf("%w: %w", errUseless, err))
 	}
 	return nil
 }

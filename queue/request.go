@@ -1,7 +1,11 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/url"
 	"time"
 
@@ -18,7 +22,9 @@ const (
 // Request is a job to run. Most callers set Input and nothing else: a zero field
 // is left out, and means the service's default. It is a plain value.
 type Request struct {
-	Input   any    // what the worker's handler gets, as JSON; required
+	// Input is what the worker's handler gets, as JSON; required. A []byte or
+	// [json.RawMessage] is JSON that is encoded already.
+	Input   any
 	Webhook string // a URL that gets the result when the job ends
 
 	ExecutionTimeout time.Duration // how long the job may run; above 5 s, the service's default is 10 min
@@ -46,8 +52,6 @@ type S3 struct {
 // check names the field that the service would refuse.
 func (r *Request) check(op string) error {
 	switch {
-	case r.Input == nil:
-		return refuse(op, "Request.Input", "it is nil: the service wants one, if only {}")
 	case r.Webhook != "" && !isWebURL(r.Webhook):
 		return refuse(op, "Request.Webhook", "want an http or https URL")
 	case r.ExecutionTimeout != 0 && r.ExecutionTimeout <= 5*time.Second:
@@ -89,14 +93,45 @@ func (r *Request) encode(op string, limit int) ([]byte, error) {
 	if err := r.check(op); err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(r)
+	own := *r
+	var err error
+	if own.Input, err = input(r.Input); err != nil {
+		return nil, refuse(op, "Request.Input", "%w", err)
+	}
+	data, err := json.Marshal(own)
 	if err != nil {
-		return nil, refuse(op, "Request.Input", "it does not encode as JSON: %w", err)
+		return nil, refuse(op, "Request", "it does not encode as JSON: %w", err)
 	}
 	if len(data) > limit {
 		e := refuse(op, "Request.Input", "%d bytes of JSON: the service takes at most %d MiB here", len(data), limit>>20)
 		e.Kind, e.Advice = runpod.ErrTooLarge, "upload it and send its path"
 		return nil, e
+	}
+	return data, nil
+}
+
+// input encodes a job's input. It refuses what the worker would not get as it
+// was meant.
+func input(in any) (json.RawMessage, error) {
+	var data json.RawMessage
+	switch v := in.(type) {
+	case json.RawMessage:
+		data = v
+	case []byte:
+		data = v
+	case io.Reader:
+		return nil, fmt.Errorf("a %T would be sent as an empty object: read it first, or upload it and send its path", in)
+	default:
+		var err error
+		if data, err = json.Marshal(in); err != nil {
+			return nil, fmt.Errorf("it does not encode as JSON: %w", err)
+		}
+	}
+	switch {
+	case !json.Valid(data):
+		return nil, errors.New("it is not JSON")
+	case string(bytes.TrimSpace(data)) == "null":
+		return nil, errors.New("it is nil: the service wants one, if only {}")
 	}
 	return data, nil
 }

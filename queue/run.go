@@ -60,9 +60,7 @@ func (a *api) submit(ctx context.Context, c *call, r Request, limit int) (report
 	if c.body, err = r.encode(c.op(), limit); err != nil {
 		return report{}, err
 	}
-	if a != nil {
-		a.hidden.add(r)
-	}
+	a.hide(r)
 	said, err := a.report(ctx, *c)
 	if err == nil && said.ID != "" {
 		a.queued(string(said.ID))

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,4 +64,51 @@ func TestResultOfRunSyncIsKeptAMinute(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// What /run and /runsync answer with 200 that is no report: the reason is kept,
+// and whether the job may have run.
+func TestRunAnsweredWithoutAReport(t *testing.T) {
+	for _, tt := range []struct {
+		body string
+		run  bool // MayHaveRun after /run
+		says string
+	}{
+		{page, true, "Just a moment"},
+		{`{"error":"insufficient funds"}`, false, "insufficient funds"},
+		{`{"error":"no GPU"}`, false, "no GPU"},
+		{`{}`, true, "no report"},
+		{``, true, "no report"},
+		{`{"status":"IN_QUEUE"}`, true, "no job id"},
+	} {
+		q := answering(t, 200, tt.body)
+		_, err := Run[greeting](t.Context(), q, Request{Input: 1})
+		if e := problem(t, err); e.MayHaveRun != tt.run || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "Idempotent") {
+			t.Errorf("/run: %s: %v", tt.body, err)
+		}
+		result, err := RunSync[greeting](t.Context(), q, Request{Input: 1})
+		if e := problem(t, err); !e.MayHaveRun || !strings.Contains(err.Error(), tt.says) || result.Output != (greeting{}) {
+			t.Errorf("/runsync: %s: %v", tt.body, err)
+		}
+	}
+}
+
+// A job whose answer is lost may be queued. There is no option to have it sent
+// again, and no advice to use it.
+func TestAdviceForJobsThatMayHaveRun(t *testing.T) {
+	for status, kind := range map[int]error{500: nil, 504: nil, 524: nil, 520: nil} {
+		q := answering(t, status, "boom")
+		_, err1 := Run[any](t.Context(), q, Request{Input: 1})
+		_, err2 := RunSync[any](t.Context(), q, Request{Input: 1})
+		for _, err := range []error{err1, err2} {
+			e := problem(t, err)
+			if !e.MayHaveRun || e.Kind != kind || e.Advice == "" || strings.Contains(e.Advice, "Idempotent") || strings.Contains(e.Advice, "request smaller") {
+				t.Errorf("%d: %v", status, err)
+			}
+		}
+	}
+	_, err := Run[any](t.Context(), answering(t, 404, `{"error":"not found"}`), Request{Input: 1})
+	if !errors.Is(err, runpod.ErrNotFound) || errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "load-balancing") {
+		t.Errorf("no such endpoint: %v", err)
+	}
 }

@@ -18,7 +18,7 @@ func passes(err error) bool {
 	switch {
 	case !ok, e.Field != "", errors.Is(err, runpod.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
-	case errors.Is(err, errNoReport), errors.Is(err, errSettling):
+	case errors.Is(err, errNoReport), errors.Is(err, errNoBatch), errors.Is(err, errUseless):
 		return true
 	case e.Status == 0:
 		return errors.Is(err, runpod.ErrNotFound) // the host name, for a moment
@@ -44,6 +44,8 @@ func (s *streak) ends(err error, asked, now time.Time, patience time.Duration) e
 	case err == nil:
 		*s = streak{}
 		return nil
+	case errors.Is(err, errSettling): // which ends by itself
+		return nil
 	case s.n == 0:
 		s.since = asked
 	}
@@ -51,8 +53,16 @@ func (s *streak) ends(err error, asked, now time.Time, patience time.Duration) e
 		return nil
 	}
 	if e, ok := errors.AsType[*runpod.Error](err); ok && passes(err) {
-		e.Err = errors.Join(e.Err, fmt.Errorf("%d looks in a row brought no report", s.n))
+		e.Err = after(s.n, e.Err)
 		e.Advice = "the job may go on: open it again by its id"
 	}
 	return err
+}
+
+// after says how many looks a cause, if there is one, has put an end to.
+func after(looks int, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%d looks in a row brought no report", looks)
+	}
+	return fmt.Errorf("%d looks in a row brought no report: %w", looks, cause)
 }

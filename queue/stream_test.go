@@ -3,6 +3,9 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,5 +55,48 @@ func TestStream(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// An answer to /stream that is none may have had parts: the stream ends with an
+// error that says so. What the state alone is asked for may fail for a moment.
+func TestStreamAnsweredWithoutAReport(t *testing.T) {
+	for body, parts := range map[string]int{page: 1, `{"id":"j"}`: 1, `{"stream":"odd"}`: 1} {
+		asked := 0
+		q := served(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked++; asked == 1 {
+				body := `{"status":"IN_PROGRESS","stream":[{"output":"part 0"}]}`
+				io.WriteString(w, body)
+				return
+			}
+			io.WriteString(w, body)
+		})
+		n, last := 0, error(nil)
+		for _, err := range Stream[string](t.Context(), q, "j") {
+			if last = err; err == nil {
+				n++
+			}
+		}
+		if e := problem(t, last); n != parts || !e.MayHaveRun || e.JobID != "j" || !strings.Contains(e.Advice, "parts") {
+			t.Errorf("%s: %d parts, %v", body, n, last)
+		}
+	}
+	looks := 0
+	q := served(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.Contains(r.URL.Path, "/stream/"): // as the docs show it, the parts alone
+			io.WriteString(w, "[]")
+		case looks < 5:
+			looks++
+			w.WriteHeader(500)
+		default:
+			io.WriteString(w, `{"status":"COMPLETED"}`)
+		}
+	})
+	for _, err := range Stream[string](t.Context(), q, "j") {
+		t.Error(err)
+	}
+	if looks != 5 {
+		t.Errorf("%d looks failed", looks)
 	}
 }

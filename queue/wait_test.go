@@ -3,8 +3,12 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,6 +153,187 @@ func TestWaitsEnd(t *testing.T) {
 				_, err := job.Wait(ctx)
 				if e, ok := errors.AsType[*runpod.Error](err); !ok || !errors.Is(err, tt.want) || e.JobID != job.ID || time.Since(start) != 30*time.Second {
 					t.Errorf("%v after %v", err, time.Since(start))
+				}
+			})
+		})
+	}
+}
+
+const page = "<html><body>Just a moment...</body></html>"
+
+// While a job runs, answers that say nothing of it come and go. The job is not
+// lost with them.
+func TestWaitLivesThroughAnswersThatAreNoReports(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		times int
+		do    runpodtest.Action
+	}{
+		{"500 three times", 3, runpodtest.Answer(500, "boom")},
+		{"500 nine times", 9, runpodtest.Answer(500, "boom")},
+		{"an HTML page with 200", 1, runpodtest.Answer(200, page)},
+		{"an empty 200", 2, runpodtest.Answer(200, "")},
+		{"200 without a state", 3, runpodtest.Answer(200, `{"id":"x"}`)},
+		{"an error with 200", 1, runpodtest.Answer(200, `{"error":"try again"}`)},
+		{"a problem with 200", 1, runpodtest.Answer(200, `{"status":500,"title":"Internal Server Error"}`)},
+		{"no JSON object", 1, runpodtest.Answer(200, `"ok"`)},
+		{"204", 1, runpodtest.Answer(204, "")},
+		{"520", 2, runpodtest.Answer(520, "")},
+		{"an answer cut short", 2, runpodtest.TruncateReply(10)},
+	} {
+		for _, opts := range [][]WaitOption{nil, {LongPoll()}} {
+			t.Run(fmt.Sprint(tt.name, ", long poll: ", len(opts) > 0), func(t *testing.T) {
+				inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+					rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status*", Skip: 1, Times: tt.times, Do: tt.do})
+					result, err := runJob(t, q, "world").Wait(t.Context(), opts...)
+					if err != nil || result.Output.Hello != "world" {
+						t.Errorf("%+v, %v", result, err)
+					}
+					if rule.Fired() != tt.times {
+						t.Errorf("it came %d times, not %d", rule.Fired(), tt.times)
+					}
+				})
+			})
+		}
+	}
+}
+
+// For ever they do not come and go: the wait ends within minutes, and the error
+// shows the last one.
+func TestWaitEndsAfterAStreakOfAnswersThatAreNoReports(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		says       string
+	}{
+		{"HTML pages", page, 200, "Just a moment"},
+		{"no state", `{"id":"x"}`, 200, `{"id":"x"}`},
+		{"errors", `{"error":"no such tenant"}`, 200, "no such tenant"},
+		{"500", "boom", 500, "boom"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+				job := runJob(t, q, "for ever")
+				srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status*", Skip: 20, Times: runpodtest.Always, Do: runpodtest.Answer(tt.status, tt.body)})
+				start := time.Now()
+				result, err := job.Wait(t.Context())
+				e := problem(t, err)
+				if e.JobID != job.ID || string(e.Body) != tt.body || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "10 looks") {
+					t.Errorf("got %v", err)
+				}
+				if result.ID != job.ID || result.State != StateInProgress || time.Since(start) > 6*time.Minute {
+					t.Errorf("%+v after %v", result, time.Since(start))
+				}
+				if _, err := job.Status(t.Context()); !strings.Contains(err.Error(), tt.says) {
+					t.Errorf("a single look: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// What cannot pass ends the wait at once.
+func TestWaitEndsAtOnceIfTheCallIsRefused(t *testing.T) {
+	for status, kind := range map[int]error{401: runpod.ErrUnauthorized, 403: runpod.ErrUnauthorized, 400: runpod.ErrBadRequest, 501: runpod.ErrBadRequest} {
+		inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+			job := runJob(t, q, "x")
+			rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status*", Times: runpodtest.Always, Do: runpodtest.Answer(status, "")})
+			if _, err := job.Wait(t.Context()); !errors.Is(err, kind) || errors.Is(err, ErrExpired) || rule.Fired() != 1 {
+				t.Errorf("%d: %v after %d looks", status, err, rule.Fired())
+			}
+		})
+	}
+}
+
+// The name server fails for a moment: that is no job that has expired.
+func TestWaitLivesThroughAHostNameNotFound(t *testing.T) {
+	var refuse atomic.Int64
+	var dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	lookup := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if refuse.Add(-1) >= 0 {
+			return nil, &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}
+		}
+		return dial(ctx, network, addr)
+	}
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, _ *Client) {
+		dial = srv.DialContext
+		q := newClient(t, srv.JobsURL, runpod.WithAPIKey(srv.APIKey), runpod.WithDialContext(lookup),
+			runpod.WithHTTPTransport(&http.Transport{DisableKeepAlives: true}))
+		job := runJob(t, q, "world")
+		refuse.Store(9)
+		if result, err := job.Wait(t.Context()); err != nil || result.Output.Hello != "world" {
+			t.Errorf("%+v, %v", result, err)
+		}
+		refuse.Store(1000)
+		_, err := job.Wait(t.Context())
+		if errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "no such host") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A job that was queued a moment ago may not be known everywhere: a 404 then is
+// no result that has expired. Later it is.
+func TestNotFoundRightAfterRun(t *testing.T) {
+	unknown := runpodtest.Answer(404, `{"error":"job not found"}`)
+	for _, path := range []string{"*/status/*", "*/stream/*", "*/status-sync/*"} {
+		inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+			srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: path, Times: 3, Do: unknown})
+			job := runJob(t, q, "stream")
+			n := 0
+			for part, err := range Stream[string](t.Context(), q, job.ID) {
+				if n++; err != nil {
+					t.Errorf("%s: %q, %v", path, part, err)
+				}
+			}
+			result, err := Open[greeting](q, job.ID).Wait(t.Context(), LongPoll())
+			if err != nil || result.Output.Hello != "stream" || n != 5 {
+				t.Errorf("%s: %d parts, %+v, %v", path, n, result, err)
+			}
+		})
+	}
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		job := runJob(t, q, "x")
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/" + job.ID, Times: runpodtest.Always, Do: unknown})
+		_, err1 := job.Status(t.Context())
+		err2 := job.Cancel(t.Context())
+		for _, err := range []error{err1, err2} {
+			if errors.Is(err, ErrExpired) || !errors.Is(err, runpod.ErrNotFound) || !strings.Contains(err.Error(), "does not know the job yet") {
+				t.Errorf("at once: %v", err)
+			}
+		}
+		start := time.Now()
+		if _, err := job.Wait(t.Context()); !errors.Is(err, ErrExpired) || time.Since(start) < 30*time.Second || time.Since(start) > 40*time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		if _, err := Open[greeting](q, "somebody-else's").Status(t.Context()); !errors.Is(err, ErrExpired) {
+			t.Errorf("of another process: %v", err)
+		}
+	})
+}
+
+// A gateway that cuts requests after a minute costs a long poll that minute and
+// no more: plain looks follow, and the job ends well.
+func TestLongPollThatIsCutOnItsWay(t *testing.T) {
+	for name, cut := range map[string]runpodtest.Action{
+		"504":        runpodtest.Answer(504, "gateway time-out").Later(time.Minute),
+		"524":        runpodtest.Answer(524, "").Later(time.Minute),
+		"reset":      runpodtest.ResetAfterRead().Later(time.Minute),
+		"HTML page":  runpodtest.Answer(200, page).Later(time.Minute),
+		"500":        runpodtest.Answer(500, "").Later(time.Minute),
+		"no answer":  runpodtest.Delay(time.Hour),
+		"rate limit": runpodtest.Answer(403, "blocked"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+				rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status-sync/*", Times: runpodtest.Always, Do: cut})
+				start := time.Now()
+				result, err := runJob(t, q, "world").Wait(t.Context(), LongPoll())
+				if err != nil || result.Output.Hello != "world" || time.Since(start) > 141*time.Second {
+					t.Errorf("%+v, %v after %v", result, err, time.Since(start))
+				}
+				if calls, _ := srv.JobCalls(); rule.Fired() != 1 || calls["status"] == 0 {
+					t.Errorf("held %d times, calls %v", rule.Fired(), calls)
 				}
 			})
 		})
