@@ -16,7 +16,7 @@ var (
 	whoFlag      = flag.String("who", "", "comma-separated parts of the names of clients to run; empty: all")
 	variantsFlag = flag.Bool("variants", false, "run the library with other admissions too")
 	traceFlag    = flag.Bool("trace", false, "print what each client's first seed looked like over time")
-	docsFlag     = flag.String("docs", "", "folder in which to bring compare.md, compare.csv and compare.svg up to date")
+	docsFlag     = flag.String("docs", "", "folder in which to bring compare-tables.md, compare.csv and compare.svg up to date")
 )
 
 // TestCompare runs every client through every scenario on the same seeds and

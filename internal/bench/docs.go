@@ -8,14 +8,15 @@ import (
 	"path/filepath"
 )
 
-// The tables of docs/compare.md stand between these lines; the text around them
-// is written by hand.
+// The tables of docs/compare-tables.md stand between these lines; the text
+// around them, and the page that they belong to, compare.md, are written by hand.
 const (
 	docsBegin = "<!-- printed by the command: begin -->\n"
 	docsEnd   = "<!-- printed by the command: end -->\n"
 )
 
-// writeDocs brings compare.md, compare.csv and compare.svg in a folder up to date.
+// writeDocs brings compare-tables.md, compare.csv and compare.svg in a folder up
+// to date.
 func (t *table) writeDocs(dir string, targets []target) error {
 	var sheet, plot bytes.Buffer
 	if err := t.csv(&sheet); err != nil {
@@ -27,7 +28,7 @@ func (t *table) writeDocs(dir string, targets []target) error {
 			return err
 		}
 	}
-	page := filepath.Join(dir, "compare.md")
+	page := filepath.Join(dir, "compare-tables.md")
 	old, err := os.ReadFile(page)
 	if err != nil {
 		return err
