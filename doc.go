@@ -79,6 +79,9 @@
 // wait for either are served in the order in which they came, and a wait ends
 // with its context.
 //
+// Package queue runs jobs on queue-based endpoints, which have an API of their
+// own.
+//
 // # Admission
 //
 // The service's autoscaler starts workers for the requests it sees in flight.
