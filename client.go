@@ -123,6 +123,12 @@ func (c *Client) DownloadFile(ctx context.Context, key, path string) (Object, er
 	return c.store.downloadFile(ctx, key, path)
 }
 
+// Stat returns what is known of an object without reading it. [ErrNotFound] says
+// that there is no such object.
+func (c *Client) Stat(ctx context.Context, key string) (Object, error) {
+	return c.store.stat(ctx, key)
+}
+
 // Delete removes an object from the volume. It is no error if there is none.
 func (c *Client) Delete(ctx context.Context, key string) error { return c.store.delete(ctx, key) }
 

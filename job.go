@@ -39,10 +39,17 @@ type Job struct {
 	Output func(*Response) (key string, err error)
 	// SaveTo is the file that the result is written to, whole or not at all. Its
 	// folder must exist; a file that is there is replaced. Default "": the
-	// result is not fetched.
+	// result is not fetched, unless Save is set.
 	SaveTo string
+	// Save is written what SaveTo would have: every byte once and in order, as by
+	// [Client.Download]. If the job fails it may have got the beginning. Default
+	// nil. A job with both is refused.
+	Save io.Writer
 	// Idempotent says that the request may run twice; see [Idempotent].
 	Idempotent bool
+	// Options are those of the job's call, as [Client.Call] takes them. Default:
+	// none.
+	Options []CallOption
 	// KeepInputs leaves the uploaded inputs on the volume. Default false: they
 	// are deleted when the job ends, however it ends. Set it if jobs share keys.
 	KeepInputs bool
@@ -147,7 +154,7 @@ func (t *trip) check() error {
 	if err := t.calls.missing(job.Method, job.Path); err != nil {
 		return err
 	}
-	if len(job.Inputs) > 0 || job.Output != nil && job.SaveTo != "" {
+	if len(job.Inputs) > 0 || job.Output != nil && t.saves() {
 		if err := t.missing(op); err != nil {
 			return err
 		}
@@ -158,13 +165,27 @@ func (t *trip) check() error {
 	if !isToken(job.Method) {
 		return refuse(op, "Method", "%q is not an HTTP method", job.Method)
 	}
-	if job.SaveTo != "" {
+	if err := job.checkTarget(op); err != nil {
+		return err
+	}
+	return t.checkInputs(op)
+}
+
+// checkTarget refuses a result that could not be saved.
+func (job *Job) checkTarget(op string) error {
+	switch {
+	case job.SaveTo != "" && job.Save != nil:
+		return refuse(op, "Save", "SaveTo is set too: want one of them")
+	case job.SaveTo != "":
 		if err := checkTarget(job.SaveTo); err != nil {
 			return refuse(op, "SaveTo", "%w", err)
 		}
 	}
-	return t.checkInputs(op)
+	return nil
 }
+
+// saves reports whether the result is wanted here.
+func (t *trip) saves() bool { return t.job.SaveTo != "" || t.job.Save != nil }
 
 // checkInputs checks inputs and keys, and makes up the keys that are "". The
 // caller's slice is not changed.
@@ -227,7 +248,7 @@ func (t *trip) call(ctx context.Context, coming *lease) (err error) {
 			return &Error{Op: "make the request", Field: "Body", Kind: ErrBadRequest, Err: err}
 		}
 	}
-	opts := []CallOption{beforeSend(coming.lapse)}
+	opts := append([]CallOption{beforeSend(coming.lapse)}, t.job.Options...)
 	if t.job.Idempotent {
 		opts = append(opts, Idempotent())
 	}
@@ -254,28 +275,38 @@ func (t *trip) fetch(ctx context.Context) error {
 		return &Error{Op: "find the result in the answer", Status: r.Status, WorkerID: r.WorkerID,
 			Attempts: r.Attempts, Body: capped(r.Body), Err: err}
 	}
-	if t.job.SaveTo == "" {
+	if !t.saves() {
 		return nil
 	}
-	key := t.result.Output.Key
-	obj, err := t.volume.downloadFile(ctx, "download "+key, key, t.job.SaveTo)
+	obj, err := t.download(ctx, t.result.Output.Key)
 	if err == nil {
 		t.result.Output = obj
 	}
 	return err
 }
 
-// saveAnswer writes the answer itself to the job's file, if it has one.
-func (t *trip) saveAnswer() error {
-	if t.job.SaveTo == "" {
-		return nil
+func (t *trip) download(ctx context.Context, key string) (Object, error) {
+	if t.job.Save != nil {
+		return t.volume.download(ctx, "download "+key, key, t.job.Save)
 	}
-	err := writeWhole(t.job.SaveTo, func(w io.Writer) error {
+	return t.volume.downloadFile(ctx, "download "+key, key, t.job.SaveTo)
+}
+
+// saveAnswer saves the answer itself, if it is wanted.
+func (t *trip) saveAnswer() error {
+	write := func(w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(t.result.Response.Body))
 		return err
-	})
+	}
+	field, err := "SaveTo", error(nil)
+	switch {
+	case t.job.Save != nil:
+		field, err = "Save", write(t.job.Save)
+	case t.job.SaveTo != "":
+		err = writeWhole(t.job.SaveTo, write)
+	}
 	if err != nil {
-		return &Error{Op: "save the answer", Field: "SaveTo", Attempts: t.result.Attempts, Err: err}
+		return &Error{Op: "save the answer", Field: field, Attempts: t.result.Attempts, Err: err}
 	}
 	return nil
 }

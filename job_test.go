@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -99,4 +100,47 @@ func TestInputsThatWereThereStay(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	}, WithSkipExisting())
+}
+
+// Save gets what SaveTo would have, the answer or the output.
+func TestRunSavesToAWriter(t *testing.T) {
+	cfg := coldEndpoint(3)
+	cfg.MinWorkers = 1
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "GET", Do: runpodtest.ResetReply(4)})
+		var got bytes.Buffer
+		job := tryonJob("", 1)
+		job.SaveTo, job.Save = "", &got
+		r, err := c.Run(t.Context(), job)
+		if err != nil || got.String() != "person 1+garment 1" || r.Output.Size != int64(got.Len()) {
+			t.Errorf("%q, %+v, %v", got.String(), r.Output, err)
+		}
+		got.Reset()
+		job = tryonJob("", 2)
+		job.SaveTo, job.Save, job.Output = "", &got, nil
+		if r, err = c.Run(t.Context(), job); err != nil || got.String() != string(r.Response.Body) || got.Len() == 0 {
+			t.Errorf("%q, %v", got.String(), err)
+		}
+		job = tryonJob(t.TempDir(), 3)
+		job.Save = &got
+		if _, err = c.Run(t.Context(), job); fieldOf(err) != "Save" || !errors.Is(err, ErrBadRequest) {
+			t.Errorf("both targets: %v", err)
+		}
+		full := errors.New("disk full")
+		job = Job{Path: "/x", Save: writerFunc(func([]byte) (int, error) { return 0, full })}
+		if _, err = c.Run(t.Context(), job); fieldOf(err) != "Save" || !errors.Is(err, full) {
+			t.Errorf("a writer that fails: %v", err)
+		}
+	})
+}
+
+// A job's options are its call's.
+func TestRunTakesCallOptions(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{Do: runpodtest.AnswerAfterWork(524, ""), Times: 2})
+		opts := []CallOption{Idempotent()}
+		if r, err := c.Run(t.Context(), Job{Path: "/x", Options: opts}); err != nil || len(r.Attempts) != 3 {
+			t.Errorf("%d attempts, %v", len(r.Attempts), err)
+		}
+	})
 }

@@ -70,6 +70,19 @@ func (s *store) downloadFile(ctx context.Context, key, path string) (Object, err
 	return s.volume.downloadFile(o, op, key, path)
 }
 
+func (s *store) stat(ctx context.Context, key string) (Object, error) {
+	op := "stat " + key
+	if err := checkKey(key); err != nil {
+		return Object{}, refuse(op, "key", "%w", err)
+	}
+	o, err := s.begin(ctx, op)
+	if err != nil {
+		return Object{}, err
+	}
+	defer o.end()
+	return s.volume.stat(o, op, key)
+}
+
 func (s *store) delete(ctx context.Context, key string) error {
 	op := "delete " + key
 	if err := checkKey(key); err != nil {

@@ -102,6 +102,12 @@ func (v *volume) downloadFile(ctx context.Context, op, key, path string) (obj Ob
 	return obj, nil
 }
 
+// stat asks for an object without its content.
+func (v *volume) stat(ctx context.Context, op, key string) (Object, error) {
+	obj, _, err := headObject(ctx, v.gw.newTask(ctx, op), key)
+	return obj, err
+}
+
 // delete removes an object; one that is not there is no error.
 func (v *volume) delete(ctx context.Context, op, key string) error {
 	return deleteObject(ctx, v.gw.newTask(ctx, op), key)
