@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // maxBody is the most that a request or an answer may have (Runpod docs:
@@ -72,9 +74,10 @@ func bodyOf(op string, req *http.Request, foreign bool) (callBody, int64, error)
 		req.Body.Close()
 		return callBody{}, 0, tooLarge(op, "req.Body", req.ContentLength)
 	case req.GetBody != nil:
-		return callBody{again: req.GetBody, first: req.Body}, req.ContentLength, nil
+		again := func() (io.ReadCloser, error) { return guarded(req.GetBody()) }
+		return callBody{again: again, first: line.GuardReader(req.Body)}, req.ContentLength, nil
 	case foreign && req.ContentLength <= 0:
-		return callBody{single: &onceBody{source: req.Body}}, -1, nil
+		return callBody{single: &onceBody{source: line.GuardReader(req.Body)}}, -1, nil
 	}
 	defer req.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(req.Body, maxBody+1))
@@ -87,6 +90,18 @@ func bodyOf(op string, req *http.Request, foreign bool) (callBody, int64, error)
 		return callBody{}, 0, refuse(op, "req.ContentLength", "it says %d bytes, the body has %d", req.ContentLength, len(data))
 	}
 	return bytesBody(data), int64(len(data)), nil
+}
+
+// guarded keeps what GetBody returns from ending the process: net/http reads it
+// on a goroutine where nobody could recover a panic.
+func guarded(body io.ReadCloser, err error) (io.ReadCloser, error) {
+	if err == nil && body == nil {
+		err = errors.New("GetBody returned nil and no error")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return line.GuardReader(body), nil
 }
 
 // encode makes a call's JSON body; nil for none.

@@ -127,7 +127,8 @@ func TestRunSavesToAWriter(t *testing.T) {
 			t.Errorf("both targets: %v", err)
 		}
 		full := errors.New("disk full")
-		job = Job{Path: "/x", Save: writerFunc(func([]byte) (int, error) { return 0, full })}
+		job = tryonJob("", 4)
+		job.SaveTo, job.Output, job.Save = "", nil, writerFunc(func([]byte) (int, error) { return 0, full })
 		if _, err = c.Run(t.Context(), job); fieldOf(err) != "Save" || !errors.Is(err, full) {
 			t.Errorf("a writer that fails: %v", err)
 		}
