@@ -360,6 +360,9 @@ func (c *call) newError() *Error {
 		Attempts: c.attempts, Body: redacted(c.answer.Body, c.ep.secrets), MayHaveRun: c.mayHaveRun,
 		Advice: c.last.advice(),
 	}
+	if c.last.mayHaveRun && e.Advice == "" && !c.options.idempotent && !c.options.decided && !c.last.expired && !c.over() {
+		e.Advice = "mark the call Idempotent to have it sent again"
+	}
 	switch {
 	case c.over():
 		over := c.ended()

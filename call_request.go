@@ -16,6 +16,7 @@ type CallOption func(*callOptions)
 
 type callOptions struct {
 	idempotent  bool
+	decided     bool // the caller has said whether it is
 	anyWorker   bool
 	pin         string              // the worker that the request is for, as the header says it; "": any
 	beforeSend  func()              // called before each attempt; nil: nobody asks for it
@@ -36,13 +37,17 @@ func optionsFor(method string, opts []CallOption) callOptions {
 // worker, a lost connection. Mark every call whose result depends on its input
 // alone. GET, HEAD, OPTIONS, PUT and DELETE are idempotent by themselves (RFC
 // 9110, section 9.2.2).
-func Idempotent() CallOption { return func(o *callOptions) { o.idempotent = true } }
+func Idempotent() CallOption { return repeats(true) }
 
 // NotIdempotent marks a call that must not run twice although its method says
 // that it may: a GET with an effect, a PUT that counts. It is sent again only
 // if the attempt before it cannot have run. Of Idempotent and NotIdempotent the
 // last one given counts.
-func NotIdempotent() CallOption { return func(o *callOptions) { o.idempotent = false } }
+func NotIdempotent() CallOption { return repeats(false) }
+
+func repeats(may bool) CallOption {
+	return func(o *callOptions) { o.idempotent, o.decided = may, true }
+}
 
 // AnyWorker lets a request that is pinned to a worker, by a [Session] or by the
 // header X-Runpod-Worker-Id (Runpod docs, worker affinity), go to any other

@@ -487,3 +487,47 @@ func TestOneCallerStaysOutThere(t *testing.T) {
 		}
 	})
 }
+
+// A queue endpoint that is called like a load balancer says which call is the
+// right one.
+func TestQueueEndpointNamesTheRightCall(t *testing.T) {
+	inBubble(t, runpodtest.Config{QueueBased: true}, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		_, err := c.Call(t.Context(), "POST", "/run", nil, nil)
+		if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, ErrBadRequest) || !strings.Contains(e.Advice, "queue.New") {
+			t.Errorf("called: %v", err)
+		}
+	})
+}
+
+// Only a call of which the caller has not said whether it may run twice, and that
+// something could still come of, is advised to be marked.
+func TestAdviceToMarkACallIdempotent(t *testing.T) {
+	for _, tt := range []struct {
+		name, method string
+		opts         []CallOption
+		status       int
+		advised      bool
+	}{
+		{"a POST", "POST", nil, 504, true},
+		{"a POST that must not run twice", "POST", []CallOption{NotIdempotent()}, 504, false},
+		{"a marked POST, sent three times", "POST", []CallOption{Idempotent()}, 500, false},
+		{"a GET, sent three times", "GET", nil, 500, false},
+		{"a GET that must not run twice", "GET", []CallOption{NotIdempotent()}, 504, false},
+	} {
+		inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+			srv.Fault(runpodtest.Fault{Times: runpodtest.Always, Do: runpodtest.Answer(tt.status, "")})
+			_, err := c.Call(t.Context(), tt.method, "/x", nil, nil, tt.opts...)
+			if e, ok := errors.AsType[*Error](err); !ok || !e.MayHaveRun || strings.Contains(e.Advice, "Idempotent") != tt.advised {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		})
+	}
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{Do: runpodtest.Delay(time.Hour)})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := c.Call(ctx, "POST", "/x", nil, nil); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "Idempotent") {
+			t.Errorf("the context is over: %v", err)
+		}
+	})
+}

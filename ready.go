@@ -84,7 +84,7 @@ func (r *readiness) inquire(ctx context.Context) (Readiness, error) {
 	switch {
 	case !s.LoadBalancing:
 		return got, &Error{Op: "ready", Kind: ErrBadRequest, Err: errors.New("not a load-balancing endpoint"),
-			Advice: "name an endpoint of the load-balancing type"}
+			Advice: queueAdvice}
 	case s.MaxWorkers == 0:
 		return got, &Error{Op: "ready", Kind: ErrNoWorkers, Err: errors.New("the endpoint's maximum is 0 workers"),
 			Advice: "raise it: runpod-workers set -max 3"}

@@ -30,6 +30,7 @@ type decision struct {
 	expired    bool  // given up since the context ends before another attempt
 	mayHaveRun bool
 	bodyGone   bool // given up since the body can be read only once
+	queueBased bool // the endpoint is one for package queue
 }
 
 // trouble reports whether a retry is paid for from the budget for troubles.
@@ -58,10 +59,16 @@ func (d *decision) lapses(at, deadline, since time.Time, patience time.Duration)
 	return true
 }
 
+// queueAdvice is what to do about an endpoint that takes jobs instead of calls.
+const queueAdvice = "call it with package queue: queue.New with the endpoint's id, then queue.Run"
+
 // advice says what to do about a call that ended with this decision; "" if
 // there is nothing to say.
 func (d *decision) advice() string {
-	if d.bodyGone {
+	switch {
+	case d.queueBased:
+		return queueAdvice
+	case d.bodyGone:
 		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
 	}
 	switch d.kind {
@@ -77,9 +84,6 @@ func (d *decision) advice() string {
 		return "send less at once: WithRateLimit, WithMaxInFlight"
 	case ErrProcessingTimeout:
 		return "make the request smaller: the service allows 5.5 minutes"
-	}
-	if d.mayHaveRun {
-		return "mark the call Idempotent to have it sent again"
 	}
 	return ""
 }
@@ -108,6 +112,8 @@ func (p RetryPolicy) classify(s Observation) decision {
 		return classifyError(s)
 	case s.Status < 400:
 		return decision{verdict: VerdictDeliver, reason: "answered"}
+	case isQueueBased(s):
+		return decision{verdict: VerdictGiveUp, queueBased: true, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
 	case s.Status == http.StatusBadRequest:
 		return p.classify400(s)
 	case s.Status < 500:
@@ -136,8 +142,6 @@ func classifyError(s Observation) decision {
 // by the worker's name, and where both are silent by how long it took.
 func (p RetryPolicy) classify400(s Observation) decision {
 	switch refusal := readRefusal(s.Body); {
-	case refusal == refusalQueueBased:
-		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
 	case refusal == refusalPinned && s.Droppable:
 		return decision{verdict: VerdictDropPin, cold: true, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
 	case refusal == refusalCold, refusal == refusalPinned:
@@ -267,7 +271,6 @@ const (
 	refusalPinned             // the one worker that it is pinned to was busy
 	refusalCold               // just one of the two bodies the balancer is known to send
 	refusalLikelyCold         // their words in another shape
-	refusalQueueBased         // the endpoint is not a load-balancing one
 )
 
 // The balancer's words: {"error":"no workers available"} stands in Runpod's
@@ -282,6 +285,12 @@ const (
 	notForQB      = "not allowed for QB API"
 )
 
+// isQueueBased reports whether an error says that the endpoint is not a
+// load-balancing one, whatever its status, which the docs do not state.
+func isQueueBased(s Observation) bool {
+	return s.WorkerID == "" && bytes.Contains(s.Body, []byte(notForQB))
+}
+
 func readRefusal(body []byte) refusal {
 	var said struct{ Error, Detail, Reason any }
 	if json.Unmarshal(body, &said) == nil {
@@ -290,15 +299,10 @@ func readRefusal(body []byte) refusal {
 			return refusalPinned
 		case said.Error == noWorkers, said.Detail == timedOut:
 			return refusalCold
-		case said.Error == notForQB:
-			return refusalQueueBased
 		}
 	}
-	switch {
-	case bytes.Contains(body, []byte(noWorkers)), bytes.Contains(body, []byte(timedOut)):
+	if bytes.Contains(body, []byte(noWorkers)) || bytes.Contains(body, []byte(timedOut)) {
 		return refusalLikelyCold
-	case bytes.Contains(body, []byte(notForQB)):
-		return refusalQueueBased
 	}
 	return refusalUnknown
 }

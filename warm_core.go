@@ -197,7 +197,7 @@ func (c *warmCore) saw(now time.Time, worker string) {
 func (c *warmCore) learn(now time.Time, s Scaling) (o orders) {
 	switch {
 	case !s.LoadBalancing:
-		return c.fail(now, &Error{Kind: ErrBadRequest, Err: errors.New("not a load-balancing endpoint")})
+		return c.fail(now, &Error{Kind: ErrBadRequest, Err: errors.New("not a load-balancing endpoint"), Advice: queueAdvice})
 	case s.MaxWorkers == 0:
 		return c.fail(now, &Error{Kind: ErrNoWorkers, Err: errors.New("the endpoint's maximum is 0 workers"), Advice: "raise it: runpod-workers set -max 3"})
 	}

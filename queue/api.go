@@ -48,8 +48,13 @@ func (a *api) hide(requests ...Request) {
 func (a *api) get(path, id string) call  { return a.call(http.MethodGet, path, id) }
 func (a *api) post(path, id string) call { return a.call(http.MethodPost, path, id) }
 
+// call makes a call that is sent again if its method allows that, unless options
+// are added that say otherwise.
 func (a *api) call(method, path, id string) call {
 	c := call{method: method, path: path, id: id}
+	if method == http.MethodPost {
+		c.opts = []runpod.CallOption{runpod.NotIdempotent()}
+	}
 	if a != nil {
 		c.hidden = &a.hidden
 	}

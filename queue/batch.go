@@ -113,7 +113,7 @@ func (b *Batch[Out]) Finalize(ctx context.Context) error {
 // billed.
 func (b *Batch[Out]) Cancel(ctx context.Context) error {
 	c := b.call(http.MethodPost, "/cancel")
-	c.opts = []runpod.CallOption{runpod.Idempotent()}
+	c.opts = append(c.opts, runpod.Idempotent())
 	return b.ask(ctx, c, nil)
 }
 

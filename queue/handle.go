@@ -45,7 +45,7 @@ func (h *Handle[Out]) Status(ctx context.Context) (Result[Out], error) {
 func (h *Handle[Out]) Cancel(ctx context.Context) error {
 	j := h.job()
 	c := j.post("cancel")
-	c.opts = []runpod.CallOption{runpod.Idempotent()}
+	c.opts = append(c.opts, runpod.Idempotent())
 	return j.ask(ctx, c)
 }
 

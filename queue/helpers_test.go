@@ -110,19 +110,19 @@ func (l *logs) logger() *slog.Logger {
 
 // served is a Client of a job API that a test makes up, over loopback, whose
 // times are a thousandth of the service's.
-func served(t *testing.T, handler http.HandlerFunc) *Client {
+func served(t *testing.T, handler http.HandlerFunc, opts ...runpod.Option) *Client {
 	t.Helper()
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	return newClient(t, srv.URL+"/v2/abc", runpod.WithRetryPolicy(runpod.DefaultRetryPolicy().Scaled(1e-3)))
+	return newClient(t, srv.URL+"/v2/abc", append(opts, runpod.WithRetryPolicy(runpod.DefaultRetryPolicy().Scaled(1e-3)))...)
 }
 
 // answering is a job API with one answer for everything.
-func answering(t *testing.T, status int, body string) *Client {
+func answering(t *testing.T, status int, body string, opts ...runpod.Option) *Client {
 	return served(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		io.WriteString(w, body)
-	})
+	}, opts...)
 }
 
 // problem is the *runpod.Error that an error must be.

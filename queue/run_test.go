@@ -96,8 +96,9 @@ func TestRunAnsweredWithoutAReport(t *testing.T) {
 // A job whose answer is lost may be queued. There is no option to have it sent
 // again, and no advice to use it.
 func TestAdviceForJobsThatMayHaveRun(t *testing.T) {
+	var log logs
 	for status, kind := range map[int]error{500: nil, 504: nil, 524: nil, 520: nil} {
-		q := answering(t, status, "boom")
+		q := answering(t, status, "boom", runpod.WithLogger(log.logger()))
 		_, err1 := Run[any](t.Context(), q, Request{Input: 1})
 		_, err2 := RunSync[any](t.Context(), q, Request{Input: 1})
 		for _, err := range []error{err1, err2} {
@@ -106,6 +107,9 @@ func TestAdviceForJobsThatMayHaveRun(t *testing.T) {
 				t.Errorf("%d: %v", status, err)
 			}
 		}
+	}
+	if text := log.String(); strings.Contains(text, "Idempotent") || !strings.Contains(text, "gave up") {
+		t.Errorf("the log says %s", text)
 	}
 	_, err := Run[any](t.Context(), answering(t, 404, `{"error":"not found"}`), Request{Input: 1})
 	if !errors.Is(err, runpod.ErrNotFound) || errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "load-balancing") {
