@@ -8,20 +8,20 @@ import (
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
-// Admission says how a Client chooses the number of requests it has at the
-// endpoint at once.
+// Admission says how a Client chooses its number of requests in flight. Set it
+// with [WithAdmission]. Most callers should leave it at the default.
 type Admission uint8
 
 const (
-	// AdmissionAdaptive, the default, begins at WithMaxInFlight: a cold
-	// endpoint needs all the pressure there is, since it starts workers by what
-	// it sees in flight. It goes below only on evidence: where the balancer
-	// refuses at once, to what it took; where requests wait their 2 minutes in
-	// vain although workers answer, to what these can serve in that time, but
-	// never so low that the autoscaler would want fewer workers. It opens up as
-	// workers answer.
+	// AdmissionAdaptive, the default, begins at WithMaxInFlight, because a cold
+	// endpoint starts workers for the requests that it sees. It lowers the number
+	// in two cases only. If the balancer refuses requests at once, it goes down to
+	// as many as the balancer took. If requests are refused after their 2 minutes
+	// although workers answer, it goes down to as many as these workers serve in
+	// that time, but never so low that the autoscaler would want fewer workers. It
+	// raises the number again as workers answer.
 	AdmissionAdaptive Admission = iota
-	// AdmissionFixed keeps it at WithMaxInFlight.
+	// AdmissionFixed keeps the number at WithMaxInFlight.
 	AdmissionFixed
 	// AdmissionOff sets no limit.
 	AdmissionOff

@@ -13,13 +13,13 @@ import (
 // The kinds of failure a caller may want to act on. An *Error matches its
 // kind with [errors.Is].
 var (
-	// ErrNoWorkers: no worker took the request for as long as the Client was
-	// told to wait. Nothing ran. Trying again helps once the endpoint has
-	// workers: check its maximum workers and its capacity.
+	// ErrNoWorkers: no worker took the request within [RetryPolicy.GiveUp].
+	// Nothing ran. Check the endpoint's maximum workers and its GPUs' availability,
+	// then try again.
 	ErrNoWorkers = errors.New("no worker took the request")
-	// ErrBadRequest: the request itself is wrong. This library refused it
-	// before sending (Error.Field says what), or a worker did, with a 400, a
-	// 422 or another status of its own. Sending it again does not help.
+	// ErrBadRequest: the request itself is wrong. Either this library refused it
+	// before sending, and Error.Field says why, or a worker did, with a 400, a 422
+	// or another status of its own. Sending it again does not help.
 	ErrBadRequest = errors.New("bad request")
 	// ErrUnauthorized: the API key or the S3 credentials were refused.
 	ErrUnauthorized = errors.New("not authorized")
@@ -45,21 +45,21 @@ var (
 	ErrClosed = errors.New("client is closed")
 )
 
-// Error is what every method of this package returns when it fails. It is a
-// plain value: reading it from several goroutines is safe.
+// Error is the type of every error that this package returns; get it with
+// [errors.AsType]. It is a plain value, safe to read from several goroutines.
 type Error struct {
 	// Op is what was being done, to what: "POST /api/v1/tryon", "upload a.png".
 	Op string
 	// JobID names the job that the operation was part of: a [Job] of Run or RunAll,
 	// or a job or batch of package queue. "" for other operations.
 	JobID string
-	// Kind is one of the Err... values above, or nil when none fits.
+	// Kind is one of the Err... values of this package, or nil if none fits.
 	Kind error
-	// Field names the option, field or argument that was refused, before any
-	// traffic; "" when the failure came later.
+	// Field names the option, field or argument that was refused before any
+	// traffic; "" if the failure came later.
 	Field string
-	// Status and WorkerID are those of the last answer: 0 when there was none,
-	// "" when it named no worker.
+	// Status and WorkerID are those of the last answer: 0 if there was none, "" if
+	// it named no worker.
 	Status   int
 	WorkerID string
 	// Attempts lists every attempt, in order.
@@ -113,7 +113,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the kind and the cause, for errors.Is and errors.As.
+// Unwrap returns the kind and the cause, for [errors.Is] and [errors.As].
 func (e *Error) Unwrap() []error {
 	all := make([]error, 0, 2)
 	if e.Kind != nil {

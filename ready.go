@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Readiness is what is known of an endpoint.
+// Readiness is what is known about an endpoint; see [Client.Ready]. It is a plain
+// value, whose map must not be changed.
 type Readiness struct {
 	// Listed says that the control plane was asked. Without WithControl it is
 	// false, and of the fields below only LastAnswer and CheckedAt are set.
@@ -14,15 +15,15 @@ type Readiness struct {
 	Scaling
 	// Workers counts the workers by state.
 	Workers map[WorkerStatus]int
-	// LastAnswer is when a worker last answered a call of this Client; zero:
-	// never.
+	// LastAnswer is when a worker last answered a call of this Client; zero if
+	// none has.
 	LastAnswer time.Time
-	// CheckedAt is when all this was learnt, at most 5 s ago.
+	// CheckedAt is when all this was found out, at most 5 s ago.
 	CheckedAt time.Time
 }
 
-// Up is how many workers would take a request now. None is no failure: an
-// endpoint scaled to zero starts one for the first request.
+// Up returns how many workers would take a request now. 0 is not a failure: an
+// endpoint scaled to zero starts a worker for the first request.
 func (r Readiness) Up() int { return r.Workers[WorkerRunning] + r.Workers[WorkerIdle] }
 
 // readyFor is how long an answer of Ready's stands. A health check asked every

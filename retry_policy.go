@@ -10,10 +10,11 @@ import (
 	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
-// RetryPolicy holds the times by which calls and transfers are retried. A zero
-// field means its default. The service's own times are fields too, so that an
-// endpoint whose time runs faster (a simulated one) gets a [RetryPolicy.Scaled]
-// policy. It is a plain value.
+// RetryPolicy holds the times by which calls and transfers are retried. Most
+// callers set GiveUp, if anything. A zero field means its default. Some fields
+// are times of the service; they are here for tests, in which a simulated
+// endpoint's time runs faster and the policy is [RetryPolicy.Scaled] to it. A
+// RetryPolicy is a plain value.
 type RetryPolicy struct {
 	// QueueWait is how long the balancer keeps a request waiting for a worker
 	// before it answers 400. Default 2 min (Runpod docs, load balancing).
@@ -27,48 +28,48 @@ type RetryPolicy struct {
 	// of it.
 	IdleTimeout time.Duration
 	// Grace is added to QueueWait and ProcessingLimit to make the limit of one
-	// attempt, which runs from sending to the answer's headers. Default 30 s:
-	// the service must be the one that says a request took too long.
+	// attempt, from sending to the answer's headers. Default 30 s, so that a
+	// request which takes too long is ended by the service, with its reason, and
+	// not by this limit.
 	Grace time.Duration
 	// BaseBackoff and MaxBackoff bound the exponential backoff with full
-	// jitter: before retry n a call waits for a time drawn evenly from 0 to
-	// min(MaxBackoff, BaseBackoff x 2^n), counted from when the failed attempt
-	// was sent. Defaults 1 s and 20 s: the first few retries are quick enough
-	// that a worker which has just become ready finds a request, and the cap
-	// bounds how late an endpoint's return is noticed.
+	// jitter. The delay before retry n is drawn evenly from 0 to
+	// min(MaxBackoff, BaseBackoff x 2^n), and counts from when the failed attempt
+	// was sent. Defaults 1 s and 20 s: the first retries are quick, so that a
+	// worker which has just become ready finds a request, and no retry is so late
+	// that an endpoint's return goes unnoticed for long.
 	BaseBackoff, MaxBackoff time.Duration
-	// Jitter spreads the retries of refusals that have used their backoff up
-	// by waiting at the balancer: each goes back after 0 to Jitter. Default
-	// 250 ms: enough not to arrive all in one instant, and short beside any
-	// GPU request.
+	// Jitter spreads the retries of refusals that took longer than their backoff:
+	// each is sent again after 0 to Jitter. Default 250 ms: enough that they do
+	// not arrive in one instant, and short compared with a GPU request.
 	Jitter time.Duration
-	// MaxRetryAfter caps what a Retry-After header can ask for; what it asks
-	// below the cap is never undercut. Default 1 min.
+	// MaxRetryAfter caps the delay that a Retry-After header can ask for. Up to
+	// the cap, no retry is sent earlier than the header says. Default 1 min.
 	MaxRetryAfter time.Duration
-	// GiveUp bounds a call's patience: it fails when for this long no worker
-	// has answered any call of the Client, or when for this long its own
-	// attempts met nothing but trouble (5xx, 429, lost connections). Default
-	// 15 min: three times the longest cold start reported.
+	// GiveUp limits how long a call tries. The call fails when no worker has
+	// answered any call of the Client for this long, or when the call's own
+	// attempts have met only trouble (5xx, 429, lost connections) for this long.
+	// Default 15 min: three times the longest cold start reported.
 	GiveUp time.Duration
-	// BudgetSize and BudgetRefill are the retry budget, shared by all calls of a
-	// Client, for retries on trouble (5xx, 429, lost connections): a bucket of
-	// BudgetSize tokens into which one comes every BudgetRefill, and a fifth of
-	// one with every answer by a worker. A retry takes a token; where there is
-	// none it waits for one. Defaults: 100, as in the AWS standard retryer (500
-	// tokens, 5 a retry), and MaxBackoff / WithMaxInFlight, so that in an outage
-	// the callers retry half as often as their backoff alone would have them,
-	// and none waits longer than MaxBackoff for a token.
+	// BudgetSize and BudgetRefill are the budget that all calls of a Client share
+	// for retries after trouble (5xx, 429, lost connections): a bucket of
+	// BudgetSize tokens. One token is added every BudgetRefill, and a fifth of one
+	// with every answer from a worker. A retry takes a token, or waits for one.
+	// Default for BudgetSize: 100, as in the AWS standard retryer (500 tokens, 5 a
+	// retry). Default for BudgetRefill: MaxBackoff / WithMaxInFlight; in an outage
+	// the calls then retry half as often as by their backoff alone, and none waits
+	// longer than MaxBackoff for a token.
 	BudgetSize   int
 	BudgetRefill time.Duration
-	// WarmFor bounds how long workers that a wake has started are kept when no
-	// call comes. Default 5 min, the longest upload to be expected.
+	// WarmFor limits how long workers that were started ahead of calls are kept
+	// if no call comes. Default 5 min, the longest upload to be expected.
 	WarmFor time.Duration
 	// Stall ends an S3 attempt in which no byte has moved for this long.
 	// Default 1 min.
 	Stall time.Duration
 }
 
-// DefaultRetryPolicy is the policy a Client uses when it is given none.
+// DefaultRetryPolicy returns the policy of a Client that is given none.
 func DefaultRetryPolicy() RetryPolicy {
 	return RetryPolicy{
 		QueueWait:       2 * time.Minute,
@@ -101,8 +102,8 @@ type policyField struct {
 	d    *time.Duration
 }
 
-// Scaled multiplies every time in p by f, zero fields as their defaults. An f
-// that is not a positive number gives a policy that New refuses.
+// Scaled returns p with every time multiplied by f, a zero field as its default.
+// If f is not a positive number, New refuses the result.
 func (p RetryPolicy) Scaled(f float64) RetryPolicy {
 	p = p.withDefaults()
 	for _, field := range p.fields() {

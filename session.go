@@ -11,10 +11,10 @@ import (
 	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
-// Session sends requests to the worker that answered its first one, as chats do
-// that want their cache, and sockets that want their state. It is safe for
-// concurrent use. How it insists is an option of [Client.Session]; the header
-// it works by is X-Runpod-Worker-Id (Runpod docs, worker affinity).
+// Session sends its requests to one worker, the one that answered the first: for
+// a chat whose cache is there, or a socket's state. It is safe for concurrent
+// use. It works by the header X-Runpod-Worker-Id (Runpod docs, worker affinity).
+// [Client.Session] takes options for a worker that is busy or gone:
 //
 //	session            worker busy                    worker gone
 //	-----------------  -----------------------------  -----------------------------
@@ -36,24 +36,26 @@ type Session struct {
 	worker string
 }
 
-// SessionOption says how a Session insists on its worker.
+// SessionOption says what a Session does if its worker is busy or gone.
 type SessionOption func(*Session)
 
-// Strict has a session wait for its worker and fail when that is gone.
+// Strict makes a session wait for its worker, and fail with [ErrWorkerGone] if
+// that is gone.
 func Strict() SessionOption { return func(s *Session) { s.mode = "strict " } }
 
 // StrictResume is [Strict], but a worker that was scaled down is started again,
 // for as long as the service can.
 func StrictResume() SessionOption { return func(s *Session) { s.mode = "strict-resume " } }
 
-// OrAnyWorker has a strict session go on with another worker, without what the
-// old one knew, where it would fail. For single requests there is [AnyWorker].
+// OrAnyWorker makes a strict session go on with another worker if it would fail
+// otherwise. The new worker has no state of the old one. For single requests use
+// [AnyWorker].
 func OrAnyWorker() SessionOption { return func(s *Session) { s.other = true } }
 
-// OnWorker has a session begin on a worker that is known already, by the
-// Response.WorkerID of an earlier call or the header X-Runpod-Worker-Id of an
-// answer: a session that goes on in another process, or a socket's worker.
-// Default "": the worker of the first answer.
+// OnWorker makes a session begin on a known worker: one from the
+// Response.WorkerID of an earlier call, or from the header X-Runpod-Worker-Id of
+// an answer. Use it to continue a session in another process. Default "": the
+// worker of the first answer.
 func OnWorker(id string) SessionOption { return func(s *Session) { s.worker = id } }
 
 // newSession begins a session; see [Client.Session].
@@ -66,7 +68,7 @@ func newSession(calls *caller, opts []SessionOption) *Session {
 	return s
 }
 
-// WorkerID is the session's worker; "" before the first answer.
+// WorkerID returns the session's worker, "" before the first answer.
 func (s *Session) WorkerID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,16 +126,17 @@ func (s *Session) through(req *http.Request, do func(*http.Request) (*http.Respo
 func (s *Session) refuse(op string) error { return refuse(op, "session", "it has ended") }
 
 // KeepAlive keeps the session's worker from being scaled down while a WebSocket
-// is open, which may not count as activity (reported by users): it asks just
-// this worker for path, with GET, again and again, until ctx ends, whose error
-// it then returns, the session ends (nil), or the worker is gone
-// ([ErrWorkerGone]). It blocks: run it beside the socket, as the
-// module runpod-go/websocket does. every is the time
-// between two requests, 0 for 3/5 of [RetryPolicy.IdleTimeout], 3 s by default;
-// it must be below the endpoint's idle timeout.
-// The path should cost the worker nothing, such as /ping. Other failures are
-// logged and left to the next request. While the session has no worker nothing
-// is sent: where the socket's 101 does not name one, make a call first.
+// is open, because an open socket may not count as activity (reported by users).
+// It sends GET requests for path to this worker, and blocks until ctx ends, whose
+// error it returns, until the session ends (nil), or until the worker is gone
+// ([ErrWorkerGone]). Most callers should use the module runpod-go/websocket,
+// which runs it beside the socket.
+//
+// The path should cost the worker nothing, such as /ping. Every is the time
+// between two requests; it must be below the endpoint's idle timeout. 0 means 3/5
+// of [RetryPolicy.IdleTimeout], 3 s by default. Other failures are logged, and
+// the next request is sent as usual. While the session has no worker, nothing is
+// sent: if the socket's 101 does not name one, make a call first.
 func (s *Session) KeepAlive(ctx context.Context, path string, every time.Duration) error {
 	if every <= 0 {
 		every = s.calls.ep.policy.IdleTimeout * 3 / 5

@@ -20,23 +20,23 @@ const maxEvent = maxBody
 
 // Event is one server-sent event (WHATWG HTML, section 9.2).
 type Event struct {
-	Type  string        // "message" where the stream names none
+	Type  string        // "message" if the stream names none
 	Data  string        // its lines, joined by line feeds
-	ID    string        // the last one that the stream gave, "" for none
-	Retry time.Duration // what the stream last asked reconnections to wait; 0 for nothing
+	ID    string        // the last id in the stream so far; "" if there was none
+	Retry time.Duration // how long the stream asks a client to wait before it reconnects; 0 if it does not ask
 }
 
 // Events reads an answer's server-sent events as they arrive, one at a time: a
 // slow loop slows the stream down and fills no memory. The answer may come from
-// [Client.Do], from a client on [Client.Transport], or from elsewhere. Its body
-// is closed when the loop ends, however it ends, and can be ranged over once.
+// [Client.Do], from a client on [Client.Transport], or from elsewhere. The loop
+// closes its body, however it ends, so an answer can be ranged over once.
 //
-// The last round has the error, if there is one, and no event: an *Error where
-// the answer is no event stream, where it breaks off, and where an event has
-// over 30 MB ([ErrTooLarge]). A stream that ends within an event is [io.ErrUnexpectedEOF] too,
-// not a clean end: its last event is incomplete and not given. Nothing is sent
-// again, since events were handed over: ask anew, with Event.ID where the
-// worker knows what to do with it.
+// If there is an error, the last round has it and no event. It is an *Error if
+// the answer is not an event stream, if the stream breaks off, or if an event is
+// larger than 30 MB ([ErrTooLarge]). A stream that ends inside an event also
+// matches [io.ErrUnexpectedEOF], and that event is left out. The request is not
+// sent again, because events have been handed over: send it again yourself, with
+// Event.ID if the worker supports that.
 func Events(resp *http.Response) iter.Seq2[Event, error] { return readEvents(resp, maxEvent) }
 
 func readEvents(resp *http.Response, limit int) iter.Seq2[Event, error] {
