@@ -83,11 +83,29 @@ func TestGoBlocksCompile(t *testing.T) {
 		}
 		byModule[module] = append(byModule[module], source)
 	}
+	if dir := os.Getenv("DOC_BLOCKS_DIR"); dir != "" { // for who compiles them elsewhere
+		export(t, dir, slices.Concat(slices.Collect(maps.Values(byModule))...))
+		return
+	}
 	for module, sources := range byModule {
 		t.Run(cmp.Or(module, "root"), func(t *testing.T) {
 			t.Logf("%d blocks", len(sources))
 			compile(t, filepath.Join(root, module), sources)
 		})
+	}
+}
+
+// export writes each source as a package of its own below dir.
+func export(t *testing.T, dir string, sources []string) {
+	t.Helper()
+	for i, source := range sources {
+		name := fmt.Sprintf("block%d", i)
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, name+".go"), []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -18,14 +18,16 @@ import (
 // module proxy, and the clone that they were packed from.
 type packed struct {
 	version string
+	modules []goModule // the public ones
 	clone   string
+	blocks  string   // the folder of the documents' Go blocks, one package each
 	env     []string // for go commands: that proxy in front, an empty module cache, no go.work
 }
 
 // pack clones the repository's last commit into temp and packs each public
 // module, after it requires those before it at the version.
 func pack(ctx context.Context, root, temp string, modules []goModule, version string) (*packed, error) {
-	p := &packed{version: version, clone: filepath.Join(temp, "clone")}
+	p := &packed{version: version, modules: public(modules), clone: filepath.Join(temp, "clone")}
 	proxy := filepath.Join(temp, "proxy")
 	var err error
 	if p.env, err = goEnv(ctx, temp, proxy, modules); err != nil {

@@ -43,6 +43,9 @@ func rehearsal(ctx context.Context, root string, modules []goModule, out io.Writ
 	if err != nil {
 		return fmt.Errorf("packing at %s: %w", version, err)
 	}
+	if err := p.writeBlocks(ctx, temp); err != nil {
+		return err
+	}
 	rows := []row{{what: fmt.Sprintf("%d modules", len(public(modules))), step: "packed at " + version, took: time.Since(start)}}
 	for _, s := range p.steps(ctx, temp, public(modules)) {
 		start := time.Now()
@@ -103,8 +106,9 @@ func (p *packed) commands(modules []goModule) []string {
 	return paths
 }
 
-// outside builds a program of somebody else's that imports every package of the
-// module that can be imported.
+// outside builds a program of somebody else's on the module: it imports every
+// package that can be imported, and has the Go blocks of the documents that use
+// the module.
 func (p *packed) outside(ctx context.Context, temp string, m goModule) error {
 	dir, err := os.MkdirTemp(temp, "outside-")
 	if err != nil {
@@ -112,6 +116,9 @@ func (p *packed) outside(ctx context.Context, temp string, m goModule) error {
 	}
 	packages, err := p.importable(ctx, m)
 	if err != nil {
+		return err
+	}
+	if err := p.copyBlocks(dir, m); err != nil {
 		return err
 	}
 	var text strings.Builder
@@ -131,6 +138,7 @@ func (p *packed) outside(ctx context.Context, temp string, m goModule) error {
 	for _, args := range [][]string{
 		{"mod", "init", "example.com/outside"},
 		{"get", m.path + "@" + p.version},
+		{"mod", "tidy"}, // what else the blocks use
 		{"build", "-o", os.DevNull, "./..."},
 		{"vet", "./..."},
 	} {
@@ -139,6 +147,52 @@ func (p *packed) outside(ctx context.Context, temp string, m goModule) error {
 		}
 	}
 	return nil
+}
+
+// writeBlocks has the documents' own test write their Go blocks, each as a
+// package below the folder of blocks.
+func (p *packed) writeBlocks(ctx context.Context, temp string) error {
+	p.blocks = filepath.Join(temp, "blocks")
+	_, err := output(ctx, p.clone, append(slices.Clone(p.env), "DOC_BLOCKS_DIR="+p.blocks), "go", "test", "-count=1", "-run", "TestGoBlocksCompile", "./docs")
+	return err
+}
+
+// copyBlocks copies the blocks that use a module into dir: those of which an
+// import is one of its packages, and no other of the repository's modules is
+// nested deeper.
+func (p *packed) copyBlocks(dir string, m goModule) error {
+	files, err := filepath.Glob(filepath.Join(p.blocks, "*", "*.go"))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("no Go blocks of documents in %s (%v)", p.blocks, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if p.moduleOf(string(text)) != m.path {
+			continue
+		}
+		folder := filepath.Join(dir, filepath.Base(filepath.Dir(file)))
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, filepath.Base(file)), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moduleOf is the path of the deepest public module that Go source imports from.
+func (p *packed) moduleOf(source string) string {
+	deepest := ""
+	for _, m := range p.modules {
+		if len(m.path) > len(deepest) && (strings.Contains(source, `"`+m.path+`"`) || strings.Contains(source, `"`+m.path+`/`)) {
+			deepest = m.path
+		}
+	}
+	return deepest
 }
 
 // emptyCache returns an environment with a module cache of its own, as a
