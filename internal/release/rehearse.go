@@ -206,14 +206,14 @@ func (p *packed) emptyCache(temp string) (env []string, remove func(), err error
 
 // importable are the packages of a module that others can import.
 func (p *packed) importable(ctx context.Context, m goModule) ([]string, error) {
-	text, err := output(ctx, filepath.Join(p.clone, m.dir), p.env, "go", "list", "-f", "{{.Name}} {{.ImportPath}}", "./...")
+	text, err := output(ctx, filepath.Join(p.clone, m.dir), p.env, "go", "list", "-f", "{{if .GoFiles}}{{.Name}} {{.ImportPath}}{{end}}", "./...")
 	if err != nil {
 		return nil, err
 	}
 	var list []string
 	for _, line := range lines(text) {
 		name, pkg, _ := strings.Cut(line, " ")
-		if name != "main" && !strings.Contains(pkg, "/internal/") && !strings.Contains(pkg, "/examples/") {
+		if name != "main" && !strings.Contains(pkg, "/internal/") && !strings.Contains(pkg+"/", "/examples/") {
 			list = append(list, pkg)
 		}
 	}
