@@ -122,9 +122,6 @@ func (m *holdMinimum) lower(ctx context.Context, own *HoldRecord, gone func(Hold
 	if err == nil {
 		err = m.eraseAll(ctx, v.store, going, stale)
 	}
-	if err == nil && own == nil && len(going) > 0 {
-		err = m.eraseAgain(ctx, v.store, going)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -160,16 +157,6 @@ func (m *holdMinimum) eraseAll(ctx context.Context, store holdStore, going, stal
 		}
 	}
 	return nil
-}
-
-// eraseAgain removes what is there again: a living hold that renewed its record in
-// that moment has put it back, and finds it gone the next time.
-func (m *holdMinimum) eraseAgain(ctx context.Context, store holdStore, going book) error {
-	found, err := store.load(ctx)
-	if err != nil {
-		return err
-	}
-	return m.eraseAll(ctx, store, found.book.only(going), nil)
 }
 
 // reach sets the minimum to what the records want, and looks again whether

@@ -36,6 +36,7 @@ const maxHoldRecords = 10_000
 type recordsFound struct {
 	book book
 	odd  []string // what is there and is no hold's record, and why
+	cut  bool     // there are more than were read
 }
 
 // note reads one record.
@@ -50,6 +51,14 @@ func (f *recordsFound) note(name, endpoint string, text []byte) {
 
 func (f *recordsFound) strange(name string, why error) {
 	f.odd = append(f.odd, fmt.Sprintf("%.100q: %v", name, why))
+}
+
+// cutOff notes that there are more records than are read.
+func (f *recordsFound) cutOff(name string, most int) {
+	if !f.cut {
+		f.cut = true
+		f.strange(name, fmt.Errorf("it and what follows were not read: there are more than %d records", most))
+	}
 }
 
 // err names what is no hold's record; nil: everything is one.
@@ -67,9 +76,6 @@ func (f *recordsFound) err() error {
 		Advice: "they are left alone: find out who wrote them, and delete them"}
 }
 
-// tooMany is why not everything was read.
-var tooMany = fmt.Errorf("it and what follows were not read: there are more than %d records", maxHoldRecords)
-
 // openHoldStores chooses where records are kept: on the network volume, which
 // everybody sees, or without S3 settings in the user's cache folder.
 func openHoldStores(v *volume) func(endpoint string) (holdStore, error) {
@@ -78,13 +84,13 @@ func openHoldStores(v *volume) func(endpoint string) (holdStore, error) {
 			return nil, refuse("hold workers", "EndpointID", "the control plane names the endpoint %.100q", endpoint)
 		}
 		if v.gw.client != nil {
-			return volumeHolds{v, endpoint, ".runpod-go/holds/" + endpoint + "/"}, nil
+			return volumeHolds{v, endpoint, ".runpod-go/holds/" + endpoint + "/", maxHoldRecords}, nil
 		}
 		dir, err := os.UserCacheDir()
 		if err != nil {
 			return nil, &Error{Op: "hold workers", Err: fmt.Errorf("there is no place for the record: %w", err), Advice: "set the S3 settings, or XDG_CACHE_HOME"}
 		}
-		return fileHolds{filepath.Join(dir, "runpod-go", "holds", endpoint), endpoint}, nil
+		return fileHolds{filepath.Join(dir, "runpod-go", "holds", endpoint), endpoint, maxHoldRecords}, nil
 	}
 }
 
@@ -93,6 +99,7 @@ type volumeHolds struct {
 	v        *volume
 	endpoint string
 	prefix   string
+	most     int // records to read
 }
 
 // load asks for the keys twice and takes them all: what lists the files of a
@@ -143,10 +150,8 @@ func (h volumeHolds) addNames(ctx context.Context, listed map[string]int64, foun
 		_, known := listed[name]
 		switch {
 		case !strings.HasSuffix(name, ".json"):
-		case len(listed) >= maxHoldRecords && !known:
-			if len(found.odd) == 0 {
-				found.strange(name, tooMany)
-			}
+		case len(listed) >= h.most && !known:
+			found.cutOff(name, h.most)
 			return nil
 		default:
 			listed[name] = o.Size
@@ -212,7 +217,10 @@ func (h volumeHolds) erase(ctx context.Context, id string) error {
 
 // fileHolds keeps records as files in a folder, which is for this user alone. No
 // name and no symbolic link leads out of it.
-type fileHolds struct{ dir, endpoint string }
+type fileHolds struct {
+	dir, endpoint string
+	most          int // records to read
+}
 
 func (h fileHolds) load(context.Context) (found recordsFound, err error) {
 	root, err := os.OpenRoot(h.dir)
@@ -224,12 +232,13 @@ func (h fileHolds) load(context.Context) (found recordsFound, err error) {
 	}
 	defer root.Close()
 	entries, err := fs.ReadDir(root.FS(), ".")
-	for i, e := range entries {
+	read := 0
+	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") || filepath.Ext(e.Name()) != ".json" {
 			continue // the beginning of a file that is being written
 		}
-		if i >= maxHoldRecords {
-			found.strange(e.Name(), tooMany)
+		if read++; read > h.most {
+			found.cutOff(e.Name(), h.most)
 			break
 		}
 		text, readErr := readRecord(root, e.Name())

@@ -1,0 +1,143 @@
+package runpod
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// shelf is a store in memory; what is hidden is not listed.
+type shelf struct {
+	book
+	hidden func(HoldRecord) bool
+}
+
+func (s *shelf) load(context.Context) (recordsFound, error) {
+	var found recordsFound
+	for _, r := range s.book {
+		if s.hidden == nil || !s.hidden(r) {
+			found.book = append(found.book, r)
+		}
+	}
+	return found, nil
+}
+
+func (s *shelf) find(_ context.Context, id string) (HoldRecord, bool, error) {
+	for _, r := range s.book {
+		if r.ID == id {
+			return r, true, nil
+		}
+	}
+	return HoldRecord{}, false, nil
+}
+
+func (s *shelf) save(_ context.Context, r HoldRecord) error { s.book = s.with(r); return nil }
+
+func (s *shelf) erase(_ context.Context, id string) error {
+	s.book = s.without(book{{ID: id}})
+	return nil
+}
+
+// dial is a control plane in memory.
+type dial struct {
+	Scaling
+	set []int
+}
+
+// plane makes a ControlPlane of a dial, whose embedded Scaling has the method's
+// name.
+type plane struct{ d *dial }
+
+func (p plane) Scaling(context.Context) (Scaling, error) { return p.d.Scaling, nil }
+
+func (p plane) SetMinWorkers(_ context.Context, n int) (Scaling, error) {
+	p.d.MinWorkers = n
+	p.d.set = append(p.d.set, n)
+	return p.d.Scaling, nil
+}
+
+func (p plane) Workers(context.Context) ([]WorkerState, error) { return nil, nil }
+
+// minimumOf is what holds do at an endpoint in memory.
+func minimumOf(d *dial, s *shelf, log *logs) *holdMinimum {
+	logger := slog.New(slog.DiscardHandler)
+	if log != nil {
+		logger = log.logger()
+	}
+	return &holdMinimum{control: plane{d}, logger: logger, open: func(string) (holdStore, error) { return s, nil }}
+}
+
+// A listing that misses the record which was just written does not lower what it
+// raises.
+func TestHoldIsRaisedAlsoIfTheListingMissesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &dial{Scaling: Scaling{EndpointID: "abc", MaxWorkers: 5}}
+		s := &shelf{hidden: func(r HoldRecord) bool { return r.Workers == 3 }}
+		m := minimumOf(d, s, nil)
+		v, err := m.look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := m.raise(t.Context(), v, v.newRecord(3)); err != nil || r.Phase != phaseHeld || d.MinWorkers != 3 || len(d.set) != 1 {
+			t.Errorf("%+v, %v; set %v", r, err, d.set)
+		}
+	})
+}
+
+// A minimum that somebody else has changed is left as it is, with a line in the log.
+func TestChangedMinimumIsLeftWithALogLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, s, log := &dial{Scaling: Scaling{EndpointID: "abc", MaxWorkers: 5}}, &shelf{}, &logs{}
+		m := minimumOf(d, s, log)
+		v, _ := m.look(t.Context())
+		r, err := m.raise(t.Context(), v, v.newRecord(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.MinWorkers = 1
+		gone, err := m.lower(t.Context(), &r, func(o HoldRecord) bool { return o.ID == r.ID })
+		if err != nil || len(gone) != 1 || d.MinWorkers != 1 || len(s.book) != 0 || !strings.Contains(log.String(), "left as it is") {
+			t.Errorf("cleared %v, %v; minimum %d, %d records\n%s", gone, err, d.MinWorkers, len(s.book), log)
+		}
+	})
+}
+
+// Stores read so many records and no more.
+func TestHoldStoresReadSoManyRecords(t *testing.T) {
+	t.Run("listing", func(t *testing.T) {
+		var found recordsFound
+		for range 3 {
+			found.cutOff("x.json", 7)
+		}
+		if err := found.err(); err == nil || strings.Count(err.Error(), "more than 7 records") != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("files", func(t *testing.T) {
+		h := fileHolds{dir: t.TempDir(), endpoint: "abc", most: 3}
+		for _, id := range []string{"AAAAAAA1", "AAAAAAA2", "AAAAAAA3", "AAAAAAA4", "AAAAAAA5"} {
+			r := goodRecord()
+			r.ID, r.Taken, r.Renewed = id, time.Now(), time.Now()
+			if err := h.save(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := h.load(t.Context())
+		if err != nil || len(found.book) != 3 || len(found.odd) != 1 || !strings.Contains(found.odd[0], `"AAAAAAA4.json": it and what follows were not read`) {
+			t.Errorf("%d records, %v, %v", len(found.book), found.odd, err)
+		}
+	})
+	t.Run("bytes", func(t *testing.T) {
+		var text recordText
+		n, err := text.Write(make([]byte, maxHoldRecord))
+		if n != maxHoldRecord || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if n, err := text.Write([]byte("x")); n != 0 || err == nil || !text.over {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+}
