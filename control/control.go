@@ -1,9 +1,9 @@
-// Package control is a typed client of Runpod's control plane, REST v2: it reads
+// Package control is a typed client of Runpod's control plane, REST v2. It reads
 // an endpoint, changes its worker bounds and scaling, and lists its workers.
 //
-// What it changes costs money, so a program reaches for it by name: package
-// runpod never does by itself. [Client.For] gives the part of it that
-// runpod.WithControl takes.
+// Its changes cost money, so a program imports it by name, and package runpod
+// makes none by itself. Most callers need only [Client.For], whose result
+// runpod.WithControl takes:
 //
 //	plane, err := control.New()
 //	client, err := runpod.New(runpod.WithControl(plane.For("abc123")))
@@ -11,15 +11,15 @@
 //
 // The control plane has neither compare-and-set nor expiry: the last writer
 // wins, and a raised minimum stays raised, and billed, until somebody lowers it.
-// Holds of package runpod are recorded for that reason; see runpod's HoldWorkers
-// for where, and the command runpod-workers for what to do.
+// That is why package runpod records its holds; see runpod's Client.HoldWorkers
+// for the place, and the command runpod-workers for what an operator does.
 //
-// Errors are *runpod.Error. Requests are retried on 5xx, 429 and lost
-// connections, up to 5 attempts: all of them can be repeated without harm, since
-// a change names values, not differences. Retry-After is obeyed, and where the
-// RateLimit header says that nothing is left, the next request waits until there
-// is; both up to runpod.RetryPolicy.MaxRetryAfter, beyond which the request
-// fails with runpod.ErrRateLimited.
+// Errors are *runpod.Error. Requests are retried after a 5xx, a 429 or a lost
+// connection, up to 5 attempts. That does no harm, because a change sets values
+// and adds nothing to them. Retry-After is obeyed. If the RateLimit header says
+// that no requests are left, the next one waits until some are. If either would
+// take longer than runpod.RetryPolicy.MaxRetryAfter, the request fails with
+// runpod.ErrRateLimited.
 package control
 
 import (
@@ -33,8 +33,8 @@ import (
 	runpod "github.com/gpuburst/runpod-go"
 )
 
-// Client speaks to the control plane. It is safe for concurrent use; make one
-// and keep it. Close it when done.
+// Client sends requests to the control plane. It is safe for concurrent use; make
+// one and keep it. Close it when done.
 type Client struct {
 	config
 	limits limits
@@ -80,7 +80,8 @@ type Scaling struct {
 	RequestCount int    `json:"requestCount"`
 }
 
-// Change is what to change of an endpoint: nil fields stay as they are.
+// Change says what to change about an endpoint. What a nil field stands for stays
+// as it is.
 type Change struct {
 	MinWorkers, MaxWorkers *int
 	IdleTimeout            *int // seconds
@@ -100,7 +101,7 @@ type Worker struct {
 }
 
 // New makes a Client. It sends nothing. The error is a *runpod.Error whose Field
-// names the option.
+// names the option that is wrong.
 func New(opts ...Option) (*Client, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -115,13 +116,14 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Endpoint reads an endpoint.
+// Endpoint returns an endpoint. The error matches runpod.ErrNotFound if there is
+// none of that id.
 func (c *Client) Endpoint(ctx context.Context, id string) (e Endpoint, err error) {
 	err = c.ask(ctx, http.MethodGet, id, "", nil, &e)
 	return e, err
 }
 
-// Update changes an endpoint and returns it as it is then. Worker bounds and
+// Update changes an endpoint and returns the changed one. Worker bounds and
 // scaling reach the autoscaler promptly (Runpod docs). A minimum above the
 // maximum and negative values are refused before anything is sent.
 func (c *Client) Update(ctx context.Context, id string, change Change) (e Endpoint, err error) {
@@ -202,7 +204,8 @@ type bound struct {
 	id string
 }
 
-// For gives the control plane of one endpoint, for runpod.WithControl.
+// For returns the control plane of one endpoint, for runpod.WithControl. It sends
+// nothing, and is safe for concurrent use.
 func (c *Client) For(id string) runpod.ControlPlane { return bound{c, id} }
 
 func (b bound) Scaling(ctx context.Context) (runpod.Scaling, error) {

@@ -26,8 +26,8 @@ type config struct {
 	transport *http.Transport
 }
 
-// WithAPIKey sets the Runpod API key. Without it, RUNPOD_API_KEY. It is sent to
-// the control plane's host and nowhere else.
+// WithAPIKey sets the Runpod API key. It is sent to the control plane's host and
+// nowhere else. Default: the environment variable RUNPOD_API_KEY.
 func WithAPIKey(key string) Option {
 	return func(c *config) error {
 		if strings.TrimSpace(key) != key || strings.ContainsAny(key, "\r\n\x00") {
@@ -38,8 +38,8 @@ func WithAPIKey(key string) Option {
 	}
 }
 
-// WithURL sets the control plane's base URL. Without it, RUNPOD_CONTROL_URL, then
-// [DefaultURL].
+// WithURL sets the control plane's base URL. Default: the environment variable
+// RUNPOD_CONTROL_URL, else [DefaultURL].
 func WithURL(base string) Option {
 	return func(c *config) error {
 		u, err := url.Parse(base)
@@ -52,9 +52,10 @@ func WithURL(base string) Option {
 	}
 }
 
-// WithRetryPolicy sets the times of retries: BaseBackoff and MaxBackoff bound the
-// backoff, MaxRetryAfter caps what the server can ask for, Grace (30 s) limits an
-// attempt. Zero fields mean runpod.DefaultRetryPolicy's.
+// WithRetryPolicy sets the times of retries. Four fields are used: BaseBackoff and
+// MaxBackoff bound the backoff, MaxRetryAfter caps the wait that the server can
+// ask for, and Grace limits an attempt. Default, and for zero fields:
+// runpod.DefaultRetryPolicy.
 func WithRetryPolicy(p runpod.RetryPolicy) Option {
 	return func(c *config) error {
 		if min(p.BaseBackoff, p.MaxBackoff, p.MaxRetryAfter, p.Grace) < 0 {
@@ -65,8 +66,8 @@ func WithRetryPolicy(p runpod.RetryPolicy) Option {
 	}
 }
 
-// WithLogger sets where attempts are logged: one line each at debug level, one a
-// failed request at warn. Nothing secret is logged. Default: nowhere.
+// WithLogger sets the logger: one line an attempt at debug level, one a failed
+// request at warn. Nothing secret is logged. Default, and nil: nothing is logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {
@@ -77,8 +78,8 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithHTTPTransport sets the transport whose settings are used. It is cloned, not
-// changed. Default: a clone of http.DefaultTransport.
+// WithHTTPTransport sets the transport whose settings are used. It is cloned and
+// not changed. Default: http.DefaultTransport. A nil transport is refused.
 func WithHTTPTransport(t *http.Transport) Option {
 	return func(c *config) error {
 		if t == nil {
@@ -92,7 +93,8 @@ func WithHTTPTransport(t *http.Transport) Option {
 	}
 }
 
-// WithDialContext sets how connections are opened.
+// WithDialContext sets the function that opens connections: for tunnels, networks
+// in memory, and tests. Default: the transport's. A nil function is refused.
 func WithDialContext(f func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
 	return func(c *config) error {
 		if f == nil {

@@ -21,25 +21,27 @@ const workerIDHeader = "X-Runpod-Worker-Id"
 // (Runpod docs), so every worker has it.
 const DefaultKeepAlivePath = "/ping"
 
-// Options are what [Dial] may be told. The zero value means the defaults.
+// Options change how [Dial] opens and keeps a socket. The zero value means the
+// defaults, which most callers should keep.
 type Options struct {
-	// DialOptions is for coder/websocket: headers, subprotocols, compression. Its
-	// HTTPClient and Host are not to be set: they are the Client's.
+	// DialOptions is passed to coder/websocket: headers, subprotocols, compression.
+	// Its HTTPClient and Host must not be set, because they are the Client's.
+	// Default nil: none.
 	DialOptions *ws.DialOptions
 
-	// Session is one of the Client's that the handshake is part of, so that the
-	// socket goes to the session's worker. Default nil: to any.
+	// Session is one of the Client's sessions. The socket goes to its worker.
+	// Default nil: to any worker.
 	Session *runpod.Session
 
-	// KeepAlivePath is what the socket's worker is asked for, with GET, while the
-	// socket lives. It should cost the worker nothing. Default
+	// KeepAlivePath is the path of the GET requests that are sent to the socket's
+	// worker while the socket is open. It should cost the worker nothing. Default
 	// [DefaultKeepAlivePath].
 	KeepAlivePath string
 
 	// KeepAliveEvery is the time between two of these requests. It must be below
 	// the endpoint's idle timeout. Default 0: 3/5 of
-	// [runpod.RetryPolicy.IdleTimeout], 3 s unless that was changed. Negative:
-	// none are sent, for workers that keep alive by messages.
+	// [runpod.RetryPolicy.IdleTimeout], 3 s unless that was changed. If it is
+	// negative, none are sent: for workers that the socket's messages keep.
 	KeepAliveEvery time.Duration
 }
 
@@ -65,26 +67,27 @@ func refuse(op, field, format string, args ...any) error {
 	return &runpod.Error{Op: op, Field: field, Kind: runpod.ErrBadRequest, Err: fmt.Errorf(format, args...)}
 }
 
-// Conn is an open socket: coder's, with all its methods, and what keeps its
-// worker. Packages that want a coder Conn, such as wsjson, get the field.
+// Conn is an open socket. It is a coder Conn with all its methods, and it keeps
+// the socket's worker. Pass the embedded Conn to packages that take a coder Conn,
+// such as wsjson.
 //
-// Close it, or CloseNow, when done: until then its worker is kept, and billed. And
-// as with every coder Conn somebody must read, or call CloseRead: nothing else
-// sees that the other side has closed. As there, all methods but Reader and Read
-// may be called at the same time.
+// Call Close or CloseNow when done: until then the worker is kept, and billed. As
+// with every coder Conn, somebody must read or call CloseRead, or else nobody
+// notices that the other side has closed; and all methods but Reader and Read may
+// be called at the same time.
 type Conn struct {
 	*ws.Conn
-	// WorkerID is the worker at the other end; "" where its answer does not say.
+	// WorkerID is the worker at the other end; "" if its answer names none.
 	WorkerID string
 	keep     *keepAlive // nil: none
 }
 
-// KeepAliveErr is why the worker is not kept any more although the socket was
-// not closed: [runpod.ErrWorkerGone], which the socket will notice when it is
-// used, or [runpod.ErrClosed]; where the handshake's answer named no worker, also
-// why none was found. It is nil while the worker is kept, and after the socket's
-// end. Requests that fail do not end the keeping: they are in the
-// Client's log ([runpod.WithLogger]), and the next one follows.
+// KeepAliveErr returns nil while the worker is kept, and after the socket has been
+// closed. Otherwise it returns why the worker is no longer kept:
+// [runpod.ErrWorkerGone], after which the next use of the socket fails;
+// [runpod.ErrClosed]; or, if the handshake's answer named no worker, why none was
+// found. A keep-alive request that fails does not end the keeping: it is logged
+// ([runpod.WithLogger]), and the next one is sent.
 func (c *Conn) KeepAliveErr() error {
 	if c.keep == nil {
 		return nil
@@ -93,19 +96,20 @@ func (c *Conn) KeepAliveErr() error {
 }
 
 // Dial opens a WebSocket on a path of the Client's endpoint, in as many attempts
-// as a cold endpoint takes. ctx bounds the dialling, and nothing after that: no
-// limit of the Client's applies to an open socket. Waiting may take minutes, up
-// to [runpod.RetryPolicy.GiveUp] (15 by default).
+// as a cold endpoint takes. That may take minutes, up to
+// [runpod.RetryPolicy.GiveUp], 15 minutes by default. Ctx limits the dialling and
+// nothing after it: no limit of the Client applies to an open socket. Opts may be
+// nil. Dial is safe for concurrent use.
 //
-// The error is a *[runpod.Error]. Where the endpoint's last answer was something
-// else than a socket its Status says what, and the response is that answer, with
-// the first 1,024 bytes of its body. opts may be nil. Dial is safe for concurrent
-// use.
+// The error is a *[runpod.Error]. If the endpoint's last answer was not a socket,
+// the error has its Status, and the response is that answer with the first 1,024
+// bytes of its body.
 //
-// Until the Conn is closed, fails, or loses its worker, one goroutine keeps the
-// worker; closing the Conn waits for its end. Where the handshake's answer names
-// no worker, the first one to answer a keep-alive request is taken for the
-// socket's: right where there is one. Closing the Client ends its sockets too.
+// One goroutine keeps the worker until the Conn is closed, fails, or loses its
+// worker; closing the Conn waits for the goroutine. If the handshake's answer
+// names no worker, the first worker that answers a keep-alive request is taken to
+// be the socket's, which is right if there is only one. Closing the Client also
+// ends its sockets.
 func Dial(ctx context.Context, client *runpod.Client, path string, opts *Options) (*Conn, *http.Response, error) {
 	var o Options
 	if opts != nil {
