@@ -164,6 +164,9 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 func (a *answer) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if a.id != "" { // for a program that sends the header by itself from here on
+		a.header.Set(workerHeader, a.id)
+	}
 	conn, rw, err := http.NewResponseController(a.w).Hijack()
 	if err != nil {
 		return nil, nil, err

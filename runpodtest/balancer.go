@@ -29,14 +29,15 @@ type balancer struct {
 }
 
 func newBalancer(ctx context.Context, cfg *Config, l *ledger, volumeDir string) *balancer {
-	return &balancer{
+	b := &balancer{
 		cfg: cfg, ledger: l, ctx: ctx, lastUse: time.Now(),
 		set: settings{
 			min: cfg.MinWorkers, max: cfg.MaxWorkers, capacity: cfg.Capacity,
 			idleTimeout: cfg.IdleTimeout, scalerType: cfg.ScalerType, scalerValue: cfg.ScalerValue,
 		},
-		crew: crew{cfg: cfg, ledger: l, volumeDir: volumeDir, ctx: ctx, stopped: map[string]bool{}},
 	}
+	b.crew = crew{cfg: cfg, ledger: l, volumeDir: volumeDir, crash: b.crash, ctx: ctx, stopped: map[string]bool{}}
+	return b
 }
 
 // open brings the minimum workers up, warm: such an endpoint has long been
@@ -52,7 +53,11 @@ func (b *balancer) open() {
 	}
 	b.mu.Unlock()
 	for _, w := range warm {
-		b.ready(w)
+		if b.cfg.Start != nil {
+			b.launch(w, 0, false)
+		} else {
+			b.ready(w)
+		}
 	}
 }
 

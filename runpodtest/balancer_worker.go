@@ -13,17 +13,43 @@ const restartPause = 5 * time.Second
 // holds the lock.
 func (b *balancer) begin(w *worker) {
 	coldStart := b.cfg.ColdStart.at(b.cfg.Seed, drawColdStart, w.Number)
+	b.crew.enter(w, starting)
+	b.ledger.note(func() { w.life.Begun = b.ledger.since() })
+	if b.cfg.Start != nil {
+		b.launch(w, b.cfg.real(coldStart), b.failing)
+		return
+	}
 	if b.failing {
 		coldStart = max(coldStart, restartPause)
 	}
-	b.crew.enter(w, starting)
-	b.ledger.note(func() { w.life.Begun = b.ledger.since() })
 	w.alarm = b.after(b.cfg.real(coldStart), func() { b.ready(w) })
 }
 
-// ready ends a cold start: the worker's program is made and it takes requests.
+// launch starts a worker's program by Config.Start. The worker is ready when
+// that has returned and the cold start has passed. After a failure it pauses
+// first.
+func (b *balancer) launch(w *worker, coldStart time.Duration, pause bool) {
+	began := time.Now()
+	b.tasks.Go(func() {
+		if pause && !sleep(w.Context, restartPause) {
+			return
+		}
+		handler, ok := b.program(w)
+		if ok && !sleep(w.Context, coldStart-time.Since(began)) {
+			return
+		}
+		b.join(w, handler, ok)
+	})
+}
+
+// ready ends a cold start: the worker's program is made.
 func (b *balancer) ready(w *worker) {
 	handler, ok := b.program(w)
+	b.join(w, handler, ok)
+}
+
+// join lets a worker with its program take requests, or ends it if that failed.
+func (b *balancer) join(w *worker, handler http.Handler, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || w.phase != starting {
@@ -43,10 +69,17 @@ func (b *balancer) ready(w *worker) {
 	b.react()
 }
 
-// program makes the worker's handler; ok is false if that panicked.
+// program makes the worker's handler; ok is false if that failed or panicked.
 func (b *balancer) program(w *worker) (h http.Handler, ok bool) {
 	defer func() { ok = recover() == nil && h != nil }()
-	return b.cfg.Handler(w.Worker), true
+	if b.cfg.Start == nil {
+		return b.cfg.Handler(w.Worker), true
+	}
+	h, err := b.cfg.Start(w.Worker)
+	if err != nil {
+		h = nil
+	}
+	return h, err == nil
 }
 
 // crash kills a worker, as a panic of its program does.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"regexp"
 	"time"
 )
 
@@ -26,9 +27,19 @@ type Config struct {
 	// field that the preset sets must be left zero here.
 	Preset Preset
 
-	// Loopback makes the server listen on 127.0.0.1. Otherwise it is reached
-	// only through Server.DialContext, over a network in memory.
+	// Loopback makes the server listen on free ports of 127.0.0.1. Otherwise it is
+	// reached only through Server.DialContext, over a network in memory.
 	Loopback bool
+
+	// Addr makes the server listen on fixed ports, with or without Loopback: with
+	// "127.0.0.1:8700" the endpoint and the job API have port 8700, S3 has 8701 and
+	// the control plane 8702.
+	Addr string
+
+	// EndpointID, Bucket and Region are the endpoint's id, the network volume's id
+	// and its data center, for clients that have them written down. Defaults:
+	// "twin", one made from the seed, and "EU-RO-1".
+	EndpointID, Bucket, Region string
 
 	// Speed divides every duration of the service, from cold starts to the 2
 	// minutes a request waits. Zero means 1. It cannot speed up a Handler's real
@@ -128,8 +139,8 @@ type Config struct {
 	// its model. Default none.
 	Loading Dist
 
-	// ServiceTime is how long a worker works on a request before its Handler is
-	// called. Default 10 to 15 s without a Handler, nothing with one. It runs to
+	// ServiceTime is how long a worker works on a request before its program gets
+	// it. Default 10 to 15 s without a Handler or Start, nothing with one. It runs to
 	// its end even if the client leaves, as a busy GPU does. Requests to /ping and
 	// HealthPath take none.
 	ServiceTime Dist
@@ -157,6 +168,14 @@ type Config struct {
 	// worker that starts. A panic in it is that worker's crash. Nil means a
 	// program that answers 200 with a JSON description of the request.
 	Handler func(Worker) http.Handler
+
+	// Start starts the program of one worker, instead of Handler, for programs that
+	// take a while: a process, a model to load. It is called in a goroutine of its
+	// own when the worker's cold start begins; the worker takes requests when Start
+	// has returned and ColdStart has passed. An error or a panic is a crash. It
+	// returns soon after w.Context ends. Minimum workers start at once, but not
+	// warm.
+	Start func(w Worker) (http.Handler, error)
 
 	// JobHandler is the program for jobs of the queue API, which any worker runs.
 	// What it returns is the job's output, as JSON; an error is a failed job, a
@@ -211,10 +230,14 @@ func (c Config) withDefaults() (Config, error) {
 	c.StrictWait = cmp.Or(c.StrictWait, 5*time.Minute)
 	c.ProcessingLimit = cmp.Or(c.ProcessingLimit, 330*time.Second)
 	c.BodyLimit = cmp.Or(c.BodyLimit, 30_000_000)
+	c.EndpointID = cmp.Or(c.EndpointID, "twin")
+	c.Bucket = cmp.Or(c.Bucket, name(c.Seed, drawKeys, 1, 10))
+	c.Region = cmp.Or(c.Region, "EU-RO-1")
+	c.Loopback = c.Loopback || c.Addr != ""
 	if c.ColdStart.isZero() {
 		c.ColdStart = Range(40*time.Second, 90*time.Second)
 	}
-	if c.ServiceTime.isZero() && c.Handler == nil && c.JobHandler == nil {
+	if c.ServiceTime.isZero() && c.Handler == nil && c.Start == nil && c.JobHandler == nil {
 		c.ServiceTime = Range(10*time.Second, 15*time.Second)
 	}
 	if c.Handler == nil {
@@ -271,8 +294,19 @@ func (c Config) checkParts() error {
 			return fieldError(f.name, "%v", err)
 		}
 	}
+	for _, f := range []struct{ name, value string }{{"EndpointID", c.EndpointID}, {"Bucket", c.Bucket}, {"Region", c.Region}} {
+		if !isID.MatchString(f.value) {
+			return fieldError(f.name, "%q is no id: want letters, digits and hyphens", f.value)
+		}
+	}
+	if c.Start != nil && c.Handler != nil {
+		return fieldError("Start", "it takes the place of Handler; leave one of them out")
+	}
 	return c.S3.check()
 }
+
+// isID matches what can be a part of a host's name; empty means the default.
+var isID = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,60}[A-Za-z0-9])?)?$`)
 
 // real is how long one of the service's durations takes on this server.
 func (c *Config) real(d time.Duration) time.Duration {

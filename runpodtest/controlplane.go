@@ -261,7 +261,7 @@ func (p *controlPlane) workers(w http.ResponseWriter, r *http.Request) {
 
 // show describes one worker. The caller holds the balancer's lock.
 func (p *controlPlane) show(w *worker) workerJSON {
-	out := workerJSON{ID: w.ID, Status: w.status(), GPUs: 1, GPUType: "NVIDIA GeForce RTX 4090", DataCenter: region}
+	out := workerJSON{ID: w.ID, Status: w.status(), GPUs: 1, GPUType: "NVIDIA GeForce RTX 4090", DataCenter: p.cfg.Region}
 	if w.phase != throttled {
 		var begun time.Duration
 		p.ledger.note(func() { begun = w.life.Begun })

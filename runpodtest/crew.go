@@ -12,6 +12,7 @@ type crew struct {
 	cfg       *Config
 	ledger    *ledger
 	volumeDir string
+	crash     func(*worker)   // ends a worker, without the lock
 	ctx       context.Context // ends with the server
 	hired     int             // workers ever asked for
 	workers   []*worker
@@ -34,6 +35,7 @@ func (c *crew) hire(id string) *worker {
 		favour: draw(c.cfg.Seed, drawPreference, n).Float64(),
 		life:   &WorkerLife{Number: n, ID: id},
 	}
+	w.Crash = func() { c.crash(w) }
 	w.unhealthy = draw(c.cfg.Seed, drawUnhealthy, n).Float64() < c.cfg.UnhealthyRate
 	w.life.Unhealthy = w.unhealthy
 	c.ledger.hire(w.life)

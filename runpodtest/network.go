@@ -3,17 +3,11 @@ package runpodtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
-)
-
-// The names of the endpoint and its hosts.
-const (
-	endpointID   = "twin"
-	endpointHost = endpointID + ".api.runpod.test"
-	controlHost  = "api.runpod.test"
-	s3Host       = "s3api-eu-ro-1.runpod.test"
-	region       = "EU-RO-1"
 )
 
 // network is what the server's clients connect through: a listener for each
@@ -27,10 +21,12 @@ type network struct {
 }
 
 // newNetwork makes a network in memory.
-func newNetwork(faults *faultList) *network {
-	n := &network{
-		faults: faults, gates: map[Service]*gate{}, urls: map[Service]string{},
-		hosts: map[string]Service{endpointHost: OnEndpoint, s3Host: OnS3, controlHost: OnControl},
+func newNetwork(cfg *Config, faults *faultList) *network {
+	n := &network{faults: faults, gates: map[Service]*gate{}, urls: map[Service]string{}}
+	n.hosts = map[string]Service{
+		strings.ToLower(cfg.EndpointID) + ".api.runpod.test":    OnEndpoint,
+		"s3api-" + strings.ToLower(cfg.Region) + ".runpod.test": OnS3,
+		"api.runpod.test": OnControl,
 	}
 	for host, on := range n.hosts {
 		n.gates[on] = newGate(newMemListener(host), nil)
@@ -40,18 +36,52 @@ func newNetwork(faults *faultList) *network {
 	return n
 }
 
-// loopback puts the services on free ports of 127.0.0.1 instead.
-func (n *network) loopback() error {
+// loopback puts the services on free ports of 127.0.0.1 instead, or from addr
+// on.
+func (n *network) loopback(addr string) error {
 	n.dial = (&net.Dialer{}).DialContext
-	for on := range n.gates {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	host, port, err := splitAddr(addr)
+	if err != nil {
+		return fieldError("Addr", "%v", err)
+	}
+	for _, on := range []Service{OnEndpoint, OnS3, OnControl} {
+		at := port
+		if port > 0 {
+			at += int(on)
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(at)))
 		if err != nil {
-			return fieldError("Loopback", "%v", err)
+			return fieldError("Addr", "%v", err)
 		}
 		n.gates[on] = newGate(l, func() bool { return n.faults.forConnection(on).at == atConnect })
-		n.urls[on] = "http://" + l.Addr().String()
+		n.urls[on] = "http://" + reachable(l.Addr().(*net.TCPAddr))
 	}
 	return nil
+}
+
+// splitAddr reads Config.Addr; port 0 means free ports.
+func splitAddr(addr string) (host string, port int, err error) {
+	if addr == "" {
+		return "127.0.0.1", 0, nil
+	}
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(text)
+	if err != nil || port < 0 || port > 65533 {
+		return "", 0, fmt.Errorf("%q: want a host and a port up to 65533, such as 127.0.0.1:8700", addr)
+	}
+	return host, port, nil
+}
+
+// reachable is where clients on this machine reach a listener.
+func reachable(a *net.TCPAddr) string {
+	host := a.IP.String()
+	if a.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(a.Port))
 }
 
 // dialMemory connects to a service in memory.
@@ -65,7 +95,7 @@ func (n *network) dialMemory(ctx context.Context, _, addr string) (net.Conn, err
 	}
 	on, known := n.hosts[strings.ToLower(host)]
 	if !known {
-		text := fmt.Sprintf("this in-memory network has only %s, %s and %s", endpointHost, s3Host, controlHost)
+		text := "this in-memory network has only " + strings.Join(slices.Sorted(maps.Keys(n.hosts)), ", ")
 		return nil, &net.DNSError{Err: text, Name: host, IsNotFound: true}
 	}
 	l := n.gates[on].Listener.(*memListener)

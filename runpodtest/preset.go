@@ -11,6 +11,15 @@ type Preset struct {
 	set  *Config
 }
 
+// Config returns the settings that the preset stands for, for those who want to
+// change some of them. The zero Preset returns the zero Config.
+func (p Preset) Config() Config {
+	if p.set == nil {
+		return Config{}
+	}
+	return *p.set
+}
+
 // String returns the preset's name.
 func (p Preset) String() string { return p.name }
 

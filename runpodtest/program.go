@@ -13,6 +13,10 @@ type Worker struct {
 	Number    int             // 1 is the first worker of this server
 	VolumeDir string          // the folder that would be /runpod-volume
 	Context   context.Context // ends with the worker
+
+	// Crash ends the worker as if its program had died: its requests get the 502.
+	// It may be called at any time, more than once, from any goroutine.
+	Crash func()
 }
 
 // Job is a job of the queue API as Config.JobHandler receives it.

@@ -22,9 +22,9 @@ func (c *s3Call) refusal(v *volume) *s3Refusal {
 		e := signature.GetAPIError(code)
 		return &s3Refusal{e.HTTPStatusCode, e.Code, e.Description}
 	}
-	if got := signedRegion(c.r); !strings.EqualFold(got, v.region) {
+	if got := signedRegion(c.r); !strings.EqualFold(got, v.cfg.Region) {
 		return &s3Refusal{http.StatusBadRequest, "AuthorizationHeaderMalformed",
-			fmt.Sprintf("The authorization header is malformed; the region '%s' is wrong; expecting '%s'", got, v.region)}
+			fmt.Sprintf("The authorization header is malformed; the region '%s' is wrong; expecting '%s'", got, v.cfg.Region)}
 	}
 	if sub := unsupported(c.r.Method, c.key, q); sub != "" {
 		return notImplemented(sub + " is not supported")

@@ -20,7 +20,6 @@ type volume struct {
 	inner  http.Handler // gofakes3, which sees only verified requests
 	faults *faultList
 	ledger *ledger
-	region string
 	keys   map[string]string // access key id to secret
 
 	mu        sync.Mutex
@@ -30,7 +29,7 @@ type volume struct {
 }
 
 func newVolume(cfg *Config, f *folder, l *ledger, faults *faultList, keys map[string]string) *volume {
-	v := &volume{cfg: cfg, folder: f, faults: faults, ledger: l, keys: keys, region: region, completed: map[string]bool{}}
+	v := &volume{cfg: cfg, folder: f, faults: faults, ledger: l, keys: keys, completed: map[string]bool{}}
 	v.inner = gofakes3.New(volumeBackend{f, newUploads(f)}, gofakes3.WithTimeSkewLimit(0)).Server()
 	v.prime()
 	return v

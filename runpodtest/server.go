@@ -64,7 +64,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		Region: region, Bucket: name(cfg.Seed, drawKeys, 1, 10), EndpointID: endpointID,
+		Region: cfg.Region, Bucket: cfg.Bucket, EndpointID: cfg.EndpointID,
 		APIKey:          "rpa_" + name(cfg.Seed, drawKeys, 2, 40),
 		AccessKeyID:     "user_" + name(cfg.Seed, drawKeys, 3, 27),
 		SecretAccessKey: "rps_" + name(cfg.Seed, drawKeys, 4, 40),
@@ -106,9 +106,9 @@ func (s *Server) listen() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.balancer = newBalancer(ctx, s.cfg, s.ledger, s.VolumeDir)
-	s.network = newNetwork(s.faults)
+	s.network = newNetwork(s.cfg, s.faults)
 	if s.cfg.Loopback {
-		if err := s.network.loopback(); err != nil {
+		if err := s.network.loopback(s.cfg.Addr); err != nil {
 			return err
 		}
 	}
