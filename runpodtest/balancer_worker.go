@@ -52,7 +52,7 @@ func (b *balancer) ready(w *worker) {
 func (b *balancer) join(w *worker, handler http.Handler, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || w.phase != starting {
+	if b.closed || w.phase != starting || w.Context.Err() != nil {
 		return
 	}
 	if b.failing = !ok; b.failing {

@@ -29,6 +29,7 @@ import (
 	"github.com/gpuburst/runpod-go/internal/burst"
 	"github.com/gpuburst/runpod-go/internal/burst/report"
 	"github.com/gpuburst/runpod-go/internal/burst/tryon"
+	"github.com/gpuburst/runpod-go/internal/worker"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -146,7 +147,7 @@ func (d demo) show(ctx context.Context, stdout, stderr io.Writer) (doc document,
 		"Endpoint: simulated in this process, seed %d: %d workers at most, none at first, cold start %v to %v s,\n"+
 		"%v to %v s of work a picture, refused after %v s without a worker.\n"+
 		"Its time runs %d times as fast; every figure is in its seconds (wall time x %d).\n\n",
-		d.requests, d.concurrency, tryon.Path, seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(),
+		d.requests, d.concurrency, worker.TryOnPath, seed, maxWorkers, coldStartMin.Seconds(), coldStartMax.Seconds(),
 		workMin.Seconds(), workMax.Seconds(), queueWait.Seconds(), speed, speed)
 	if doc.Naive, err = d.drive(ctx, burst.Settings{Client: "naive"}, filepath.Join(d.out, "naive"), stderr); err != nil {
 		return doc, err
@@ -210,7 +211,7 @@ func twin() burst.Twin {
 	return burst.Twin{Config: runpodtest.Config{
 		Seed: seed, Loopback: true, Speed: speed, MaxWorkers: maxWorkers, QueueWait: queueWait,
 		ColdStart: runpodtest.Range(coldStartMin, coldStartMax),
-		Handler:   func(w runpodtest.Worker) http.Handler { return tryon.Handler(w.VolumeDir, (&gpu{worker: w}).work) },
+		Handler:   func(w runpodtest.Worker) http.Handler { return worker.TryOn(w.VolumeDir, (&gpu{worker: w}).work) },
 	}}
 }
 
@@ -223,7 +224,7 @@ type gpu struct {
 
 // work returns when the model would, for a run that began at the given time,
 // and how long that took.
-func (g *gpu) work(began time.Time) burst.Seconds {
+func (g *gpu) work(began time.Time) float64 {
 	r := rand.New(rand.NewPCG(seed, uint64(g.worker.Number)<<32|g.runs.Add(1)))
 	model := workMin + time.Duration(r.Int64N(int64(workMax-workMin)))
 	rest := time.NewTimer(model/speed - time.Since(began))
@@ -232,7 +233,7 @@ func (g *gpu) work(began time.Time) burst.Seconds {
 	case <-rest.C:
 	case <-g.worker.Context.Done():
 	}
-	return burst.Seconds(speed * time.Since(began).Seconds())
+	return speed * time.Since(began).Seconds()
 }
 
 // writeJSON writes the document for -json.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gpuburst/runpod-go/internal/burst"
 	"github.com/gpuburst/runpod-go/internal/burst/report"
-	"github.com/gpuburst/runpod-go/internal/burst/tryon"
+	"github.com/gpuburst/runpod-go/internal/worker"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -64,7 +64,7 @@ func TestBurstBringsThePicturesHome(t *testing.T) {
 // failing is the endpoint with an answer to every job.
 func failing(do runpodtest.Action) burst.Twin {
 	t := twin()
-	t.Faults = []runpodtest.Fault{{Path: tryon.Path + "/*", Times: runpodtest.Always, Do: do}}
+	t.Faults = []runpodtest.Fault{{Path: worker.TryOnPath + "/*", Times: runpodtest.Always, Do: do}}
 	return t
 }
 

@@ -1,3 +1,5 @@
+// Package tryon is the workload of the stress tests on real photographs: what is
+// uploaded. The program inside a worker is that of package worker.
 package tryon
 
 import (

@@ -1,9 +1,13 @@
-package tryon
+package worker
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
+	"image"
 	"image/jpeg"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,21 +15,15 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/gpuburst/runpod-go/internal/burst"
 )
 
 // volume is a network volume with one photo of each kind, and a text file.
 func volume(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	a, err := openAlbum()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, data := range map[string][]byte{
-		"person.jpg":  a.persons[0].Data,
-		"garment.jpg": a.garments[0].Data,
+		"person.jpg":  jpegOf(t, plain(512, 512, white)),
+		"garment.jpg": jpegOf(t, plain(300, 200, red)),
 		"notes.jpg":   []byte("not a picture"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
@@ -35,10 +33,19 @@ func volume(t *testing.T) string {
 	return dir
 }
 
+func jpegOf(t *testing.T, img image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func post(dir, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	model := func(time.Time) burst.Seconds { return 12 }
-	Handler(dir, model).ServeHTTP(w, httptest.NewRequest("POST", Path, strings.NewReader(body)))
+	model := func(time.Time) float64 { return 12 }
+	TryOn(dir, model).ServeHTTP(w, httptest.NewRequest("POST", TryOnPath, strings.NewReader(body)))
 	return w
 }
 
@@ -87,7 +94,7 @@ func TestTryOnRefusesLikeFastAPI(t *testing.T) {
 		"both missing":     {`{}`, 422, []string{"person_image_path", "garment_image_path"}},
 		"not on volume":    {strings.Replace(goodRequest, "/runpod-volume/person", "/etc/person", 1), 422, []string{"person_image_path"}},
 		"out of volume":    {strings.Replace(goodRequest, "/person", "/../person", 1), 422, []string{"person_image_path"}},
-		"no such file":     {strings.Replace(goodRequest, "garment.jpg", "gone.jpg", 1), 404, []string{"gone.jpg"}},
+		"no such file":     {strings.Replace(goodRequest, "garment.jpg", "gone.jpg", 1), 400, []string{"gone.jpg"}},
 		"not a photograph": {strings.Replace(goodRequest, "garment.jpg", "notes.jpg", 1), 400, []string{"garment_image_path", "notes.jpg"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,8 +117,8 @@ func TestTryOnRefusesLikeFastAPI(t *testing.T) {
 // The simulated endpoint's account knows a job by the end of its path.
 func TestTryOnTakesTheNumberOfAJob(t *testing.T) {
 	w := httptest.NewRecorder()
-	model := func(time.Time) burst.Seconds { return 12 }
-	Handler(volume(t), model).ServeHTTP(w, httptest.NewRequest("POST", Path+"/7", strings.NewReader(goodRequest)))
+	model := func(time.Time) float64 { return 12 }
+	TryOn(volume(t), model).ServeHTTP(w, httptest.NewRequest("POST", TryOnPath+"/7", strings.NewReader(goodRequest)))
 	if w.Code != http.StatusOK {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -119,8 +126,54 @@ func TestTryOnTakesTheNumberOfAJob(t *testing.T) {
 
 func TestTryOnAnswersPing(t *testing.T) {
 	w := httptest.NewRecorder()
-	Handler(t.TempDir(), nil).ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil))
+	TryOn(t.TempDir(), nil).ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil))
 	if w.Code != http.StatusOK {
 		t.Errorf("GET /ping: %d", w.Code)
+	}
+}
+
+// Paths are a worker's, or keys; a PNG makes a PNG.
+func TestTryOnTakesKeysAndPNGs(t *testing.T) {
+	dir := volume(t)
+	var b bytes.Buffer
+	if err := png.Encode(&b, plain(64, 64, white)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "person.png"), b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := post(dir, `{"person_image_path": "person.png", "garment_image_path": "garment.jpg"}`)
+	var got answer
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK || !strings.HasSuffix(got.Result, ".png") {
+		t.Fatalf("%d %s (%v)", w.Code, w.Body, err)
+	}
+	made, err := os.Open(filepath.Join(dir, strings.TrimPrefix(got.Result, "/runpod-volume/")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	if img, err := png.Decode(made); err != nil || img.Bounds().Dx() != 64 {
+		t.Errorf("%v, %v", img, err)
+	}
+}
+
+// A stranger's picture may claim to be huge, and a link may lead out of the volume.
+func TestTryOnIsNotLedAstray(t *testing.T) {
+	dir := volume(t)
+	huge, err := os.Create(filepath.Join(dir, "huge.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x01\x00\x00\x00\x01\x00\x00\x08\x02\x00\x00\x00")
+	huge.Write(binary.BigEndian.AppendUint32(header, crc32.ChecksumIEEE(header[12:])))
+	huge.Close()
+	outside := filepath.Join(t.TempDir(), "secret.jpg")
+	os.WriteFile(outside, jpegOf(t, plain(8, 8, red)), 0o644)
+	os.Symlink(outside, filepath.Join(dir, "link.jpg"))
+	for name, says := range map[string]string{"huge.png": "too many", "link.jpg": "no file"} {
+		w := post(dir, strings.Replace(goodRequest, "/runpod-volume/person.jpg", name, 1))
+		if w.Code != 400 || !strings.Contains(w.Body.String(), says) {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
 	}
 }
