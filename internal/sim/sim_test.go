@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"bufio"
@@ -27,7 +27,7 @@ func TestServesUntilInterrupted(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := run(ctx, []string{"-speed", "1000", "-cold", "30s-40s", "-account", account, "-env", envFile}, in, io.Discard)
+		err := run(ctx, []string{"-worker", "echo", "-speed", "1000", "-cold", "30s-40s", "-account", account, "-env", envFile}, in, io.Discard)
 		in.Close()
 		ended <- err
 	}()
@@ -96,9 +96,9 @@ func TestBadFlags(t *testing.T) {
 		"-cold 9s-soon":        "invalid",
 		"-preset run9":         "run1, run2 or run3",
 		"start":                `"start"`,
-		"-min 5 -max 2":        "MaxWorkers",
+		"-min 5 -max 2":        "-max: 2 is below MinWorkers",
 		"-preset run2 -max 9":  "contradicts the preset",
-		"-volume /no/such/dir": "VolumeDir",
+		"-volume /no/such/dir": "-volume: ",
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // should it start after all

@@ -1,6 +1,7 @@
-package main
+package sim
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -67,6 +68,19 @@ func when(d time.Duration) string {
 }
 
 func short(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
+
+// printEnd prints what happened: for people, or as one JSON object.
+func (s *simulator) printEnd() {
+	if s.opts.json {
+		st := s.srv.Stats()
+		json.NewEncoder(s.stdout).Encode(map[string]any{"kind": "totals", "totals": &st})
+		return
+	}
+	printAccount(s.stdout, s.srv)
+	if s.proxy != nil {
+		s.proxy.printCounts(s.stdout)
+	}
+}
 
 // writeAccount writes the account as JSON lines to a file, if one is named.
 func writeAccount(srv *runpodtest.Server, name string) error {
