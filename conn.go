@@ -111,13 +111,12 @@ func (c *connCounter) shut() {
 	}
 }
 
-// countedConn knows how many bytes it has written, and how many requests it was
-// used for: whether a server can have seen a request is decided by that.
+// countedConn knows how many bytes it has written: whether a server can have
+// seen a request is decided by that.
 type countedConn struct {
 	net.Conn
 	counter *connCounter
 	written atomic.Int64
-	uses    atomic.Int64
 }
 
 func (c *countedConn) Write(p []byte) (int, error) {
@@ -131,10 +130,15 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// counterUnder finds the counted connection beneath TLS; nil when there is
-// none, as with a dial function that returns TLS connections of its own kind.
+// counterUnder finds the counted connection beneath the layers of TLS, of which
+// an https:// proxy adds one. It returns nil if there is none, as with a dial
+// function that returns TLS connections of its own kind.
 func counterUnder(conn net.Conn) *countedConn {
-	if secure, ok := conn.(*tls.Conn); ok {
+	for {
+		secure, ok := conn.(*tls.Conn)
+		if !ok {
+			break
+		}
 		conn = secure.NetConn()
 	}
 	counted, _ := conn.(*countedConn)

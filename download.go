@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // maxBreaks is how often in a row a download may break without a byte of
@@ -73,7 +74,7 @@ func (r *reading) readAll(ctx context.Context) error {
 		last := &r.t.attempts[len(r.t.attempts)-1]
 		last.Verdict, last.Reason, last.Delay, last.Err = VerdictRetryBackoff, "the body broke off", delay, broken.error
 		r.t.log(last)
-		if err := sleep(ctx, delay); err != nil {
+		if err := backoff.Sleep(ctx, delay); err != nil {
 			return r.t.failure(err)
 		}
 	}

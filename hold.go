@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // Hold is a raised minimum of workers, see [Client.HoldWorkers]. Its methods are
@@ -87,7 +89,7 @@ func stuck(r HoldRecord, err error) error {
 
 // renew keeps the record from becoming stale.
 func (h *Hold) renew(ctx context.Context) {
-	for sleep(ctx, holdRenewal) == nil && h.Err() == nil {
+	for backoff.Sleep(ctx, holdRenewal) == nil && h.Err() == nil {
 		h.renewOnce(ctx)
 	}
 }
@@ -127,7 +129,7 @@ func (h *Hold) stillThere(ctx context.Context, store holdStore) (bool, error) {
 		if err != nil || ok && r.Phase == phaseHeld {
 			return err == nil, err
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := backoff.Sleep(ctx, time.Second); err != nil {
 			return false, err
 		}
 	}

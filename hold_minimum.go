@@ -8,6 +8,8 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // holdMinimum raises and lowers the endpoint's minimum of workers by what is
@@ -51,7 +53,7 @@ func (m *holdMinimum) look(ctx context.Context) (v holdView, err error) {
 		if v.MinWorkers == before && !v.unsettled(time.Now()) {
 			break
 		}
-		if err := sleep(ctx, time.Duration(200+mathrand.IntN(600))*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, time.Duration(200+mathrand.IntN(600))*time.Millisecond); err != nil {
 			return v, ended(ctx, "look at holds")
 		}
 	}

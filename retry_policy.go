@@ -1,13 +1,10 @@
 package runpod
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
 	"time"
-
-	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // RetryPolicy holds the times by which calls and transfers are retried. Most
@@ -155,6 +152,3 @@ func (p RetryPolicy) validate() error {
 func (p RetryPolicy) attemptLimit() time.Duration {
 	return p.QueueWait + p.ProcessingLimit + p.Grace
 }
-
-// sleep is [backoff.Sleep].
-func sleep(ctx context.Context, d time.Duration) error { return backoff.Sleep(ctx, d) }

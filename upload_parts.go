@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/gpuburst/runpod-go/internal/backoff"
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
@@ -218,7 +219,7 @@ func (m *multipart) abort(ctx context.Context) {
 	defer cancel()
 	m.abortOnce(ctx)
 	for again := range lateAborts {
-		if !m.late.Load() || sleep(ctx, m.gw.policy.backoff(again, 0, -1, 1)) != nil {
+		if !m.late.Load() || backoff.Sleep(ctx, m.gw.policy.backoff(again, 0, -1, 1)) != nil {
 			return
 		}
 		m.abortOnce(ctx)
@@ -276,7 +277,7 @@ func (m *multipart) complete(ctx context.Context) (Object, error) {
 			return Object{}, t.failure(err)
 		}
 		if doubted { // it may still be at work
-			if sleep(ctx, m.gw.policy.backoff(looks, 0, -1, mathrand.Float64())) != nil {
+			if backoff.Sleep(ctx, m.gw.policy.backoff(looks, 0, -1, mathrand.Float64())) != nil {
 				return Object{}, t.failure(err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/gpuburst/runpod-go/internal/backoff"
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
@@ -117,7 +118,7 @@ func endedBefore(ctx context.Context, u *upload, before *unfinishedUpload) (*Obj
 		if obj != nil || err != nil || !before.Completing || looks == s3Attempts {
 			return obj, err
 		}
-		if sleep(ctx, u.gw.policy.backoff(looks-1, 0, -1, rand.Float64())) != nil {
+		if backoff.Sleep(ctx, u.gw.policy.backoff(looks-1, 0, -1, rand.Float64())) != nil {
 			return nil, ended(ctx, u.op)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // wake has workers start and stay while a burst is getting ready. It belongs to
@@ -97,7 +99,7 @@ func (w *wake) loop() {
 		case <-w.nudged:
 			// When the last upload has become a call, the light requests that are
 			// left go a moment after it: demand must not fall in between.
-			sleep(w.ctx, w.policy.Jitter)
+			backoff.Sleep(w.ctx, w.policy.Jitter)
 		case <-w.ctx.Done():
 		}
 	}

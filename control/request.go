@@ -16,6 +16,7 @@ import (
 	"time"
 
 	runpod "github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 const (
@@ -60,7 +61,7 @@ func (r *request) do(ctx context.Context, in, out any) error {
 		if !r.record(ctx, a, again, delay, reason) {
 			return r.conclude(ctx, a, out)
 		}
-		if err := sleep(ctx, delay); err != nil {
+		if err := backoff.Sleep(ctx, delay); err != nil {
 			return r.fail(ctx, a, err)
 		}
 	}
@@ -74,10 +75,10 @@ func (r *request) send(ctx context.Context, body []byte) (a answer) {
 	defer func() {
 		r.attempts = append(r.attempts, runpod.Attempt{Start: start, Duration: time.Since(start), Status: a.status, Err: a.err})
 	}()
-	a.retryAfter = -1
+	a.retryAfter = backoff.NotSaid
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url, bytes.NewReader(body))
 	if err != nil {
-		return answer{err: err, retryAfter: -1}
+		return answer{err: err, retryAfter: backoff.NotSaid}
 	}
 	req.Header.Set("Authorization", "Bearer "+r.c.apiKey)
 	req.Header.Set("Accept", "application/json, application/problem+json")
@@ -86,11 +87,11 @@ func (r *request) send(ctx context.Context, body []byte) (a answer) {
 	}
 	resp, err := r.c.transport.RoundTrip(req) // redirects are not followed
 	if err != nil {
-		return answer{err: err, retryAfter: -1}
+		return answer{err: err, retryAfter: backoff.NotSaid}
 	}
 	defer resp.Body.Close()
 	a.status, a.header = resp.StatusCode, resp.Header
-	a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	a.retryAfter = backoff.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	r.c.limits.note(resp.Header.Get("RateLimit"), time.Now())
 	a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return a
@@ -111,7 +112,7 @@ func (r *request) judge(ctx context.Context, a answer) (again bool, delay time.D
 		return false, 0, "refused for good"
 	}
 	p, n := r.c.policy, len(r.attempts)
-	delay = time.Duration(rand.Float64() * min(float64(p.MaxBackoff), float64(p.BaseBackoff)*float64(int(1)<<(n-1))))
+	delay = backoff.FullJitter(p.BaseBackoff, p.MaxBackoff, n-1, rand.Float64())
 	if a.retryAfter > p.MaxRetryAfter {
 		return false, 0, fmt.Sprintf("the server asks for %s, more than MaxRetryAfter", a.retryAfter)
 	}
@@ -202,7 +203,7 @@ func (r *request) pace(ctx context.Context) error {
 		}
 		return e
 	}
-	if err := sleep(ctx, wait); err != nil {
+	if err := backoff.Sleep(ctx, wait); err != nil {
 		return r.fail(ctx, answer{}, err)
 	}
 	return nil
@@ -246,27 +247,4 @@ func (l *limits) wait(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.until.Sub(now)
-}
-
-// retryAfter reads a Retry-After header, seconds or a date; negative: nothing.
-func retryAfter(header string, now time.Time) time.Duration {
-	if n, err := strconv.Atoi(strings.TrimSpace(header)); err == nil && n >= 0 {
-		return time.Duration(min(n, 1<<30)) * time.Second
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return -1
-}
-
-// sleep waits for d or for the context's end.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

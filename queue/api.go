@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/internal/backoff"
 )
 
 // api makes the calls of one endpoint's job API, within its rate limits. A nil
@@ -129,7 +130,7 @@ func (a *api) settling() time.Duration { return a.policy.MaxBackoff * 3 / 2 }
 // looks that found nothing new.
 func (a *api) pause(ctx context.Context, c *call, looks int) error {
 	return about(a.life.during(ctx, "wait for "+c.path, func(ctx context.Context) error {
-		return sleep(ctx, pollPause(a.policy, looks))
+		return backoff.Sleep(ctx, pollPause(a.policy, looks))
 	}), c.id)
 }
 
@@ -141,16 +142,4 @@ func pollPause(p runpod.RetryPolicy, looks int) time.Duration {
 		pause += pause / 2
 	}
 	return min(pause, p.MaxBackoff/4)
-}
-
-// sleep waits for d or for the context's end.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
