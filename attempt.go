@@ -12,7 +12,8 @@ type Attempt struct {
 	Status   int           // the answer's HTTP status; 0 if none came
 	WorkerID string        // the worker that answered; "" if the answer names none
 	Verdict  Verdict       // what followed
-	Reason   string        // why, in a few words
+	Cause    string        // why, as a short code that stays the same: see the package documentation
+	Reason   string        // why, in a few words for people
 	Delay    time.Duration // the wait before the next attempt
 	Err      error         // why no answer came; nil if one did
 }

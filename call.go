@@ -194,7 +194,7 @@ func (c *call) pace() error {
 	if !c.ep.hopeless(c.start) {
 		return nil
 	}
-	c.last = decision{verdict: VerdictGiveUp, kind: ErrNoWorkers, reason: "no worker has answered any call for too long"}
+	c.last = decision{verdict: VerdictGiveUp, kind: ErrNoWorkers, cause: "cold_wait", reason: "no worker has answered any call for too long"}
 	return errors.New(c.last.reason)
 }
 
@@ -269,7 +269,7 @@ func (c *call) verdict(a *attempt) decision {
 	o.Idempotent, o.IDsSeen, o.Repeats, o.Droppable = c.options.idempotent, c.ep.idsSeen.Load(), c.retries.thin, c.droppable && !c.unpinned
 	d := c.ep.policy.judge(c.ep.first, *o)
 	if o.Err != nil && (c.over() || cancelled(&c.request)) {
-		d = decision{verdict: VerdictGiveUp, reason: "the context ended", mayHaveRun: o.Sent}
+		d = decision{verdict: VerdictGiveUp, cause: "cancelled", reason: "the context ended", mayHaveRun: o.Sent}
 	}
 	if d.verdict.retries() && !c.body.replays() {
 		d.wantsBody()
@@ -314,7 +314,7 @@ func (c *call) record(a *attempt, d decision) {
 	}
 	record := Attempt{
 		Start: a.start, Duration: a.Elapsed, Status: a.Status, WorkerID: a.WorkerID,
-		Verdict: d.verdict, Reason: d.reason, Delay: c.delay, Err: a.Err,
+		Verdict: d.verdict, Cause: d.cause, Reason: d.reason, Delay: c.delay, Err: a.Err,
 	}
 	c.attempts = append(c.attempts, record)
 	c.log(slog.LevelDebug, "attempt", a.Err)

@@ -51,6 +51,39 @@
 //	connection lost after it was written, or   retry if idempotent
 //	    no answer within the attempt's limit
 //
+// [Attempt.Cause] names what an attempt met by a code that does not change, so
+// that attempts can be counted by it:
+//
+//	answered                an answer that is delivered
+//	cold_wait               refused after the balancer's 2 minutes: no worker
+//	cold_refused            refused sooner: no worker
+//	unnamed_refusal         a 400 of which nobody says who wrote it
+//	bad_request             a worker's own 400, or another 4xx
+//	queue_endpoint          the endpoint is queue-based
+//	unauthorized            401, 403
+//	worker_busy             the pinned worker is busy
+//	worker_gone             the pinned worker is gone
+//	not_found               404
+//	too_large               413
+//	rate_limited            429
+//	asked_again             408, 425
+//	unavailable             503 without a worker's name
+//	worker_loading          503 with one
+//	worker_unreachable      502 and its kin without a worker's name
+//	worker_connection_lost  the same with one
+//	processing_timeout      524
+//	worker_failed           500
+//	server_failed           504, 520 and other 5xx
+//	not_supported           501, 505
+//	volume_full             507
+//	connect_failed          the connection failed before the request was written
+//	connect_impossible      the same, and no retry mends it
+//	host_not_found          the host name is not known
+//	connection_lost         the connection broke after the request was written
+//	attempt_timeout         no answer within the attempt's limit
+//	classifier              a [Classifier] has decided
+//	cancelled               the context ended, or the Client was closed
+//
 // If a request is not idempotent and therefore not retried, the error says that
 // it may have run ([Error.MayHaveRun]).
 //

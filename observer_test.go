@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
@@ -189,6 +190,22 @@ func TestNotIdempotent(t *testing.T) {
 		srv.Fault(runpodtest.Fault{Do: runpodtest.Answer(502, "")})
 		if r, err := c.Call(t.Context(), "GET", "/x", nil, nil, NotIdempotent()); err != nil || len(r.Attempts) != 2 {
 			t.Errorf("it cannot have run, and was not sent again: %v", err)
+		}
+	})
+}
+
+// An attempt that its context ended says so by its cause, whatever the transport
+// said.
+func TestCancelledAttemptSaysSo(t *testing.T) {
+	cfg := warm()
+	cfg.ServiceTime = runpodtest.Fixed(time.Minute)
+	inBubble(t, cfg, func(t *testing.T, _ *runpodtest.Server, c *Client) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := c.Call(ctx, "POST", "/x", nil, nil)
+		e, ok := errors.AsType[*Error](err)
+		if !ok || len(e.Attempts) != 1 || e.Attempts[0].Cause != "cancelled" {
+			t.Errorf("%+v", err)
 		}
 	})
 }

@@ -23,11 +23,12 @@ type Classifier func(Observation) (Verdict, bool)
 // decision is a verdict with its grounds.
 type decision struct {
 	verdict    Verdict
-	reason     string
-	kind       error // the error's kind, should this be the last attempt
-	cold       bool  // the balancer had no worker: nothing is wrong, nothing ran
-	thin       bool  // on thin evidence: counts into Observation.Repeats
-	expired    bool  // given up since the context ends before another attempt
+	cause      string // a short code that does not change, for counting; see Attempt.Cause
+	reason     string // the same in words
+	kind       error  // the error's kind, should this be the last attempt
+	cold       bool   // the balancer had no worker: nothing is wrong, nothing ran
+	thin       bool   // on thin evidence: counts into Observation.Repeats
+	expired    bool   // given up since the context ends before another attempt
 	mayHaveRun bool
 	bodyGone   bool // given up since the body can be read only once
 	queueBased bool // the endpoint is one for package queue
@@ -97,7 +98,7 @@ func (p RetryPolicy) judge(first []Classifier, s Observation) decision {
 	d := p.classify(s)
 	for _, classify := range first {
 		if verdict, ok := classify(s); ok && int(verdict) < len(verdictNames) {
-			d.verdict, d.reason = verdict, "as the caller's classifier says"
+			d.verdict, d.cause, d.reason = verdict, "classifier", "as the caller's classifier says"
 			break
 		}
 	}
@@ -111,9 +112,9 @@ func (p RetryPolicy) classify(s Observation) decision {
 	case s.Err != nil:
 		return classifyError(s)
 	case s.Status < 400:
-		return decision{verdict: VerdictDeliver, reason: "answered"}
+		return decision{verdict: VerdictDeliver, cause: "answered", reason: "answered"}
 	case isQueueBased(s):
-		return decision{verdict: VerdictGiveUp, queueBased: true, kind: ErrBadRequest, reason: "a queue-based endpoint, not a load-balancing one"}
+		return decision{verdict: VerdictGiveUp, queueBased: true, kind: ErrBadRequest, cause: "queue_endpoint", reason: "a queue-based endpoint, not a load-balancing one"}
 	case s.Status == http.StatusBadRequest:
 		return p.classify400(s)
 	case s.Status < 500:
@@ -126,15 +127,15 @@ func (p RetryPolicy) classify(s Observation) decision {
 func classifyError(s Observation) decision {
 	switch {
 	case errors.Is(s.Err, errAttemptLimit):
-		return rerun(s, "no answer within the attempt's limit", ErrProcessingTimeout)
+		return rerun(s, "attempt_timeout", "no answer within the attempt's limit", ErrProcessingTimeout)
 	case s.Sent:
-		return rerun(s, "connection lost after the request was written", nil)
+		return rerun(s, "connection_lost", "connection lost after the request was written", nil)
 	case isPermanent(s.Err):
-		return decision{verdict: VerdictGiveUp, reason: "cannot connect: certificate or address is wrong"}
+		return decision{verdict: VerdictGiveUp, cause: "connect_impossible", reason: "cannot connect: certificate or address is wrong"}
 	case isHostNotFound(s.Err):
-		return thin(s, "host name not found", ErrNotFound)
+		return thin(s, "host_not_found", "host name not found", ErrNotFound)
 	default:
-		return decision{verdict: VerdictRetryBackoff, reason: "connection failed before the request was written"}
+		return decision{verdict: VerdictRetryBackoff, cause: "connect_failed", reason: "connection failed before the request was written"}
 	}
 }
 
@@ -143,26 +144,26 @@ func classifyError(s Observation) decision {
 func (p RetryPolicy) classify400(s Observation) decision {
 	switch refusal := readRefusal(s.Body); {
 	case refusal == refusalPinned && s.Droppable:
-		return decision{verdict: VerdictDropPin, cold: true, kind: ErrNoWorkers, reason: "the worker it is pinned to is busy"}
+		return decision{verdict: VerdictDropPin, cold: true, kind: ErrNoWorkers, cause: "worker_busy", reason: "the worker it is pinned to is busy"}
 	case refusal == refusalCold, refusal == refusalPinned:
 		return p.coldStart(s)
 	case s.WorkerID != "":
-		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "the worker's own 400"}
+		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, cause: "bad_request", reason: "the worker's own 400"}
 	case refusal == refusalLikelyCold || p.tookQueueWait(s.Elapsed):
 		return p.coldStart(s)
 	case s.IDsSeen:
-		return thin(s, "a 400 that names no worker, where workers name themselves", ErrBadRequest)
+		return thin(s, "unnamed_refusal", "a 400 that names no worker, where workers name themselves", ErrBadRequest)
 	default:
-		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, reason: "a 400 that came too soon to be a cold start"}
+		return decision{verdict: VerdictGiveUp, kind: ErrBadRequest, cause: "unnamed_refusal", reason: "a 400 that came too soon to be a cold start"}
 	}
 }
 
 // coldStart is the decision about a request that no worker took: one that has
 // waited longer than any backoff goes back at once.
 func (p RetryPolicy) coldStart(s Observation) decision {
-	d := decision{verdict: VerdictRetryBackoff, cold: true, kind: ErrNoWorkers, reason: "refused at once: no worker available"}
+	d := decision{verdict: VerdictRetryBackoff, cold: true, kind: ErrNoWorkers, cause: "cold_refused", reason: "refused at once: no worker available"}
 	if s.Elapsed >= p.MaxBackoff {
-		d.verdict, d.reason = VerdictRetryNow, "no worker within the balancer's wait"
+		d.verdict, d.cause, d.reason = VerdictRetryNow, "cold_wait", "no worker within the balancer's wait"
 	}
 	return d
 }
@@ -174,32 +175,32 @@ func (p RetryPolicy) tookQueueWait(elapsed time.Duration) bool {
 }
 
 func classify4xx(s Observation) decision {
-	wait := func(reason string, kind error) decision {
-		return decision{verdict: serverSaid(s), reason: reason, kind: kind}
+	wait := func(cause, reason string, kind error) decision {
+		return decision{verdict: serverSaid(s), cause: cause, reason: reason, kind: kind}
 	}
-	end := func(reason string, kind error) decision {
-		return decision{verdict: VerdictGiveUp, reason: reason, kind: kind}
+	end := func(cause, reason string, kind error) decision {
+		return decision{verdict: VerdictGiveUp, cause: cause, reason: reason, kind: kind}
 	}
 	switch s.Status {
 	case http.StatusTooManyRequests:
-		return wait("rate limited", ErrRateLimited)
+		return wait("rate_limited", "rate limited", ErrRateLimited)
 	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return wait("the server asked for the request once more", nil)
+		return wait("asked_again", "the server asked for the request once more", nil)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return end("the key was refused", ErrUnauthorized)
+		return end("unauthorized", "the key was refused", ErrUnauthorized)
 	case http.StatusNotFound:
 		if bytes.Contains(s.Body, []byte(workerGone)) {
-			d := end("the worker it is pinned to is gone", ErrWorkerGone)
+			d := end("worker_gone", "the worker it is pinned to is gone", ErrWorkerGone)
 			if s.Droppable {
 				d.verdict, d.cold = VerdictDropPin, true
 			}
 			return d
 		}
-		return end("no such endpoint or path", ErrNotFound)
+		return end("not_found", "no such endpoint or path", ErrNotFound)
 	case http.StatusRequestEntityTooLarge:
-		return end("the body is too large", ErrTooLarge)
+		return end("too_large", "the body is too large", ErrTooLarge)
 	default:
-		return end("the request was refused", ErrBadRequest)
+		return end("bad_request", "the request was refused", ErrBadRequest)
 	}
 }
 
@@ -207,24 +208,24 @@ func classify5xx(s Observation) decision {
 	named := s.WorkerID != ""
 	switch s.Status {
 	case http.StatusServiceUnavailable:
-		reason := "the service is unavailable"
+		d := decision{verdict: serverSaid(s), cause: "unavailable", reason: "the service is unavailable"}
 		if named {
-			reason = "the worker is still loading"
+			d.cause, d.reason = "worker_loading", "the worker is still loading"
 		}
-		return decision{verdict: serverSaid(s), reason: reason}
+		return d
 	case 524:
-		return rerun(s, "the worker took longer than the service allows", ErrProcessingTimeout)
+		return rerun(s, "processing_timeout", "the worker took longer than the service allows", ErrProcessingTimeout)
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
-		return decision{verdict: VerdictGiveUp, reason: "not supported by the server", kind: ErrBadRequest}
+		return decision{verdict: VerdictGiveUp, cause: "not_supported", reason: "not supported by the server", kind: ErrBadRequest}
 	case http.StatusInsufficientStorage:
-		return decision{verdict: VerdictGiveUp, reason: "no room on the volume", kind: ErrVolumeFull}
+		return decision{verdict: VerdictGiveUp, cause: "volume_full", reason: "no room on the volume", kind: ErrVolumeFull}
 	case http.StatusBadGateway, 521, 522, 523, 525, 526, 530:
 		if !named {
-			return decision{verdict: VerdictRetryBackoff, kind: ErrNoWorkers, reason: "the balancer reached no worker"}
+			return decision{verdict: VerdictRetryBackoff, kind: ErrNoWorkers, cause: "worker_unreachable", reason: "the balancer reached no worker"}
 		}
-		return rerun(s, "the worker's connection broke", nil)
+		return rerun(s, "worker_connection_lost", "the worker's connection broke", nil)
 	case http.StatusInternalServerError:
-		d := rerun(s, "the worker failed", nil)
+		d := rerun(s, "worker_failed", "the worker failed", nil)
 		if d.verdict == VerdictRetryBackoff {
 			d.thin = true
 			if s.Repeats >= maxThin {
@@ -233,14 +234,14 @@ func classify5xx(s Observation) decision {
 		}
 		return d
 	default:
-		return rerun(s, "the server failed", nil)
+		return rerun(s, "server_failed", "the server failed", nil)
 	}
 }
 
 // rerun is the decision where a worker may have carried the request out: only
 // a request that may run twice is sent again.
-func rerun(s Observation, reason string, kind error) decision {
-	d := decision{verdict: VerdictGiveUp, reason: reason, kind: kind, mayHaveRun: true}
+func rerun(s Observation, cause, reason string, kind error) decision {
+	d := decision{verdict: VerdictGiveUp, cause: cause, reason: reason, kind: kind, mayHaveRun: true}
 	if s.Idempotent {
 		d.verdict = VerdictRetryBackoff
 	}
@@ -248,8 +249,8 @@ func rerun(s Observation, reason string, kind error) decision {
 }
 
 // thin retries maxThin times and no more.
-func thin(s Observation, reason string, kind error) decision {
-	d := decision{verdict: VerdictGiveUp, reason: reason, kind: kind, thin: true}
+func thin(s Observation, cause, reason string, kind error) decision {
+	d := decision{verdict: VerdictGiveUp, cause: cause, reason: reason, kind: kind, thin: true}
 	if s.Repeats < maxThin {
 		d.verdict = VerdictRetryBackoff
 	}

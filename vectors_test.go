@@ -192,6 +192,55 @@ func TestVectorsCoverTheDocumentedTable(t *testing.T) {
 	}
 }
 
+// Each row of the table has a cause of its own or shares one that the package
+// documentation explains, and each documented cause is one that the table, a
+// classifier or the end of a call gives.
+func TestCausesAreThoseDocumented(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(doc), "so\n// that attempts can be counted by it:\n//\n")
+	list, _, _ = strings.Cut(list, "\n//\n")
+	documented := map[string]bool{}
+	for line := range strings.Lines(list) {
+		documented[strings.Fields(strings.TrimPrefix(line, "//"))[0]] = false
+	}
+	see := func(name, cause string) {
+		if _, ok := documented[cause]; !ok {
+			t.Errorf("%s: the cause %q is not documented", name, cause)
+		}
+		documented[cause] = true
+	}
+	for _, v := range readVectors(t) {
+		v.causes(t, func(cause string) { see(v.Name, cause) })
+	}
+	policy := DefaultRetryPolicy()
+	decided := policy.judge([]Classifier{func(Observation) (Verdict, bool) { return VerdictGiveUp, true }}, Observation{Status: 200})
+	see("a classifier", decided.cause)
+	see("the end of a call", "cancelled") // TestCancelledAttemptSaysSo
+	for cause, seen := range documented {
+		if !seen {
+			t.Errorf("no vector meets the documented cause %q", cause)
+		}
+	}
+}
+
+// causes yields the cause of each step.
+func (v *vector) causes(t *testing.T, yield func(string)) {
+	policy := DefaultRetryPolicy()
+	var g retryState
+	for i, s := range v.Steps {
+		o := s.observe(t, time.Time{})
+		o.Idempotent, o.IDsSeen, o.Droppable, o.Repeats, o.Number = v.Given.Idempotent, v.Given.IDsSeen, v.Given.Pinned, g.thin, i+1
+		d := policy.judge(nil, o)
+		if d.verdict.retries() {
+			g.note(policy, &o, &d, time.Time{})
+		}
+		yield(d.cause)
+	}
+}
+
 // documentedRow is one row of the table in doc.go.
 type documentedRow struct{ answer, then string }
 
