@@ -45,7 +45,7 @@ func New(opts ...Option) (*Client, error) {
 		cleanup: cfg.policy.Stall,
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
-	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt)
+	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt, placeOf(cfg.s3))
 	c.holds = newHolds(c.life, cfg.control, cfg.logger, openHoldStores(c.volume))
 	return c, nil
 }
@@ -317,12 +317,16 @@ func (c *Client) ClearHolds(ctx context.Context, all bool) ([]HoldRecord, error)
 }
 
 // Ready returns what is known about the endpoint, for a service's own health
-// check. It sends nothing to the endpoint, so that it wakes no worker; with
+// check. It sends nothing to the endpoint, so that it wakes no worker. With
 // [WithControl] it asks the control plane, at most every 5 s for all callers
-// together. The error matches [ErrNoWorkers] if the endpoint's maximum is 0
-// workers (which it becomes when unused for 7 days, Runpod docs), and
-// [ErrBadRequest] if it is no load-balancing endpoint: no call can succeed then.
-// A Readiness comes with the error as far as it is known.
+// together; without it nearly nothing is known, and Readiness.Unknown says so:
+// a health check should not pass on a nil error alone. Readiness.Warnings say
+// what may keep calls from succeeding, with advice.
+//
+// The error matches [ErrNoWorkers] if the endpoint's maximum is 0 workers (which
+// it becomes when unused for 7 days, Runpod docs), and [ErrBadRequest] if it is
+// no load-balancing endpoint: no call can succeed then. A Readiness comes with
+// the error as far as it is known.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.readiness.now(ctx) }
 
 // The Client itself.

@@ -18,7 +18,7 @@ type ControlPlane interface {
 	Workers(ctx context.Context) ([]WorkerState, error)
 }
 
-// Scaling is how an endpoint scales, according to the control plane.
+// Scaling is how an endpoint scales and where, according to the control plane.
 type Scaling struct {
 	EndpointID             string
 	MinWorkers, MaxWorkers int
@@ -30,6 +30,12 @@ type Scaling struct {
 	// LoadBalancing is false for a queue-based endpoint, which answers none of
 	// a Client's calls.
 	LoadBalancing bool
+	// DataCenters are those that workers may start in; none if the service
+	// chooses.
+	DataCenters []string
+	// NetworkVolumes are the ids of the endpoint's network volumes; nil if they
+	// are not known. A worker mounts the one in its own data center.
+	NetworkVolumes []string
 }
 
 // WorkerState is one worker, as the control plane lists it.
@@ -52,3 +58,6 @@ const (
 
 // up reports whether a worker of that status takes requests.
 func (s WorkerStatus) up() bool { return s == WorkerRunning || s == WorkerIdle }
+
+// raiseMaximum is the advice about a maximum of 0 workers.
+const raiseMaximum = "raise it: runpod-workers set -max 3"

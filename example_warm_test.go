@@ -74,6 +74,7 @@ func ExampleClient_Ready() {
 	if err != nil {
 		log.Fatal(err) // no call can succeed: Error.Advice says what to do
 	}
-	fmt.Println(ready.Up(), "of at most", ready.MaxWorkers, "workers are up")
+	up, _ := ready.Up()
+	fmt.Println(up, "of at most", ready.MaxWorkers, "workers are up")
 	// Output: 1 of at most 3 workers are up
 }

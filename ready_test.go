@@ -65,7 +65,7 @@ func TestReadySaysWhatIsKnown(t *testing.T) {
 				if !errors.Is(err, tt.kind) || (err != nil) != (tt.kind != nil) || err != nil && !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("got %v, want %v", err, tt.kind)
 				}
-				if !r.Listed || r.Up() != tt.up || r.EndpointID != srv.EndpointID {
+				if up, known := r.Up(); !r.Listed || up != tt.up || !known || r.Unknown != "" || r.EndpointID != srv.EndpointID {
 					t.Errorf("got %+v", r)
 				}
 				if st := srv.Stats(); st.Requests != 0 || st.WorkersStarted != tt.up {
@@ -118,8 +118,12 @@ func TestReadyWithoutControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if r, err := c.Ready(t.Context()); err != nil || r.Listed || !r.LastAnswer.IsZero() {
+		r, err := c.Ready(t.Context())
+		if err != nil || r.Listed || !r.LastAnswer.IsZero() || !strings.Contains(r.Unknown, "WithControl is not set") {
 			t.Errorf("got %+v, %v", r, err)
+		}
+		if n, known := r.Up(); n != 0 || known {
+			t.Errorf("%d workers are up, known: %v", n, known)
 		}
 		if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
 			t.Fatal(err)
@@ -128,4 +132,65 @@ func TestReadyWithoutControlPlane(t *testing.T) {
 			t.Errorf("got %+v, %v", r, err)
 		}
 	})
+}
+
+// Each is said with advice, and no call is refused over it.
+func TestReadyWarns(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  runpodtest.Config
+		do   func(srv *runpodtest.Server)
+		kind error
+		says []string
+	}{
+		{"all is well", runpodtest.Config{MinWorkers: 2}, nil, nil, nil},
+		{"scaled to zero", runpodtest.Config{}, nil, nil, nil},
+		{"several volumes", runpodtest.Config{MinWorkers: 1, NetworkVolumes: []string{"v1", "v2"}}, nil, nil, []string{"2 network volumes, which Runpod does not keep the same", `none of the endpoint's ("v1", "v2")`}},
+		{"no volume", runpodtest.Config{NetworkVolumes: []string{}}, nil, nil, []string{"the endpoint has no network volume"}},
+		{"another data center", runpodtest.Config{DataCenters: []string{"US-KS-2", "US-GA-1"}}, nil, nil, []string{`the Client's volume is in EU-RO-1, and the endpoint's workers start in "US-KS-2", "US-GA-1"`}},
+		{"the volume's data center in other letters", runpodtest.Config{DataCenters: []string{"US-KS-2", "eu-ro-1"}}, nil, nil, nil},
+		{"any data center", runpodtest.Config{DataCenters: []string{}}, nil, nil, nil},
+		{"no workers allowed", runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}, nil, runpod.ErrNoWorkers, []string{"maximum is 0 workers"}},
+		{"all throttled", runpodtest.Config{}, func(srv *runpodtest.Server) {
+			srv.Fault(runpodtest.Fault{On: runpodtest.OnControl, Path: "*/workers", Do: runpodtest.Answer(200, `{"workers":[{"id":"a","status":"THROTTLED"},{"id":"b","status":"THROTTLED"}]}`)})
+		}, nil, []string{"all workers (2) are throttled"}},
+		{"all unhealthy", runpodtest.Config{MinWorkers: 2}, func(srv *runpodtest.Server) {
+			for _, w := range srv.Workers() {
+				srv.SetHealthy(w.ID, false)
+			}
+		}, nil, []string{"all workers (2) are unhealthy"}},
+		{"one unhealthy", runpodtest.Config{MinWorkers: 2}, func(srv *runpodtest.Server) { srv.SetHealthy(srv.Workers()[0].ID, false) }, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := twin(t, tt.cfg)
+				if tt.do != nil {
+					tt.do(srv)
+				}
+				r, err := steered(t, srv).Ready(t.Context())
+				if !errors.Is(err, tt.kind) || (err != nil) != (tt.kind != nil) || len(r.Warnings) != len(tt.says) {
+					t.Fatalf("%v; warnings %q, want %q", err, r.Warnings, tt.says)
+				}
+				for i, says := range tt.says {
+					if !strings.Contains(r.Warnings[i], says) || !strings.Contains(r.Warnings[i], ";") {
+						t.Errorf("%q does not say %q, with advice", r.Warnings[i], says)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What the control plane did not say is named, not shown as zero.
+func TestReadySaysWhatTheControlPlaneDidNotSay(t *testing.T) {
+	for path, says := range map[string]string{"*": "everything but", "*/workers": "its workers"} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := twin(t, runpodtest.Config{MinWorkers: 1})
+			srv.Fault(runpodtest.Fault{On: runpodtest.OnControl, Path: path, Times: runpodtest.Always, Do: runpodtest.Answer(403, "{}")})
+			r, err := steered(t, srv).Ready(t.Context())
+			if _, known := r.Up(); !errors.Is(err, runpod.ErrUnauthorized) || known || !strings.Contains(r.Unknown, says) {
+				t.Errorf("%s: %+v, %v", path, r, err)
+			}
+		})
+	}
 }

@@ -199,7 +199,7 @@ func (c *warmCore) learn(now time.Time, s Scaling) (o orders) {
 	case !s.LoadBalancing:
 		return c.fail(now, &Error{Kind: ErrBadRequest, Err: errors.New("not a load-balancing endpoint"), Advice: queueAdvice})
 	case s.MaxWorkers == 0:
-		return c.fail(now, &Error{Kind: ErrNoWorkers, Err: errors.New("the endpoint's maximum is 0 workers"), Advice: "raise it: runpod-workers set -max 3"})
+		return c.fail(now, &Error{Kind: ErrNoWorkers, Err: errors.New("the endpoint's maximum is 0 workers"), Advice: raiseMaximum})
 	}
 	c.scaling = s
 	return o

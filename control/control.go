@@ -48,6 +48,13 @@ type Endpoint struct {
 	RequestURLs RequestURLs `json:"requestUrls"`
 	Workers     Workers     `json:"workers"`
 	Scaling     Scaling     `json:"scaling"`
+	// DataCenterIDs are the data centers that workers may start in; empty if the
+	// service chooses.
+	DataCenterIDs []string `json:"dataCenterIds"`
+	// NetworkVolumes are the ids of the network volumes that workers may mount. A
+	// worker mounts the one in its own data center; the service does not copy
+	// between them (Runpod docs).
+	NetworkVolumes []string `json:"networkVolumes"`
 }
 
 // Type is an endpoint's kind.
@@ -232,6 +239,7 @@ func (e Endpoint) scaling() runpod.Scaling {
 		EndpointID: e.ID, MinWorkers: e.Workers.Min, MaxWorkers: e.Workers.Max,
 		IdleTimeout:   time.Duration(e.Workers.IdleTimeout) * time.Second,
 		LoadBalancing: e.Type != Queue,
+		DataCenters:   e.DataCenterIDs, NetworkVolumes: e.NetworkVolumes,
 	}
 	if e.Scaling.Type == "REQUEST_COUNT" {
 		s.RequestsPerWorker = e.Scaling.RequestCount

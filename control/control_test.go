@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,8 +47,9 @@ func TestReadChangeAndList(t *testing.T) {
 		e, err := c.Endpoint(t.Context(), srv.EndpointID)
 		want := control.Endpoint{ID: srv.EndpointID, Name: "twin", Type: control.LoadBalancer,
 			RequestURLs: control.RequestURLs{Base: srv.EndpointURL, Health: srv.EndpointURL + "/health"},
-			Workers:     control.Workers{Min: 0, Max: 3, IdleTimeout: 5}, Scaling: control.Scaling{Type: "REQUEST_COUNT", RequestCount: 4}}
-		if err != nil || e != want {
+			Workers:     control.Workers{Min: 0, Max: 3, IdleTimeout: 5}, Scaling: control.Scaling{Type: "REQUEST_COUNT", RequestCount: 4},
+			DataCenterIDs: []string{srv.Region}, NetworkVolumes: []string{srv.Bucket}}
+		if err != nil || !reflect.DeepEqual(e, want) {
 			t.Errorf("got %+v, %v", e, err)
 		}
 		e, err = c.Update(t.Context(), srv.EndpointID, control.Change{MinWorkers: ptr(2)})
@@ -65,7 +67,8 @@ func TestReadChangeAndList(t *testing.T) {
 		}
 		plane := c.For(srv.EndpointID)
 		s, err := plane.SetMinWorkers(t.Context(), 1)
-		if want := (runpod.Scaling{EndpointID: srv.EndpointID, MinWorkers: 1, MaxWorkers: 9, IdleTimeout: time.Minute, RequestsPerWorker: 1, LoadBalancing: true}); err != nil || s != want {
+		if want := (runpod.Scaling{EndpointID: srv.EndpointID, MinWorkers: 1, MaxWorkers: 9, IdleTimeout: time.Minute, RequestsPerWorker: 1, LoadBalancing: true,
+			DataCenters: []string{srv.Region}, NetworkVolumes: []string{srv.Bucket}}); err != nil || !reflect.DeepEqual(s, want) {
 			t.Errorf("got %+v, %v", s, err)
 		}
 	})

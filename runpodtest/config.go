@@ -187,6 +187,11 @@ type Config struct {
 	// that (inferred).
 	ControlPerMinute int
 
+	// DataCenters and NetworkVolumes are the endpoint's, as the control plane
+	// lists them. They change nothing else. Default: the server's Region and
+	// Bucket; empty and not nil: none.
+	DataCenters, NetworkVolumes []string
+
 	// S3 switches on the habits of the volume's S3 gateway.
 	S3 S3Habits
 }

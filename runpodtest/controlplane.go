@@ -100,6 +100,9 @@ type endpointJSON struct {
 	} `json:"requestUrls"`
 	Workers boundsJSON  `json:"workers"`
 	Scaling scalingJSON `json:"scaling"`
+
+	DataCenters []string `json:"dataCenterIds"`
+	Volumes     []string `json:"networkVolumes"`
 }
 
 type boundsJSON struct {
@@ -125,6 +128,7 @@ func (p *controlPlane) describe() (e endpointJSON) {
 	if p.cfg.QueueBased {
 		e.Type = "QUEUE"
 	}
+	e.DataCenters, e.Volumes = p.cfg.DataCenters, p.cfg.NetworkVolumes
 	e.Request.Base, e.Request.Health = p.endpointURL, p.endpointURL+"/health"
 	p.balancer.view(func(set settings, _ *crew) {
 		e.Workers = boundsJSON{set.min, set.max, int(set.idleTimeout / time.Second)}

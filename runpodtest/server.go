@@ -70,6 +70,12 @@ func NewServer(cfg Config) (*Server, error) {
 		SecretAccessKey: "rps_" + name(cfg.Seed, drawKeys, 4, 40),
 		cfg:             &cfg, faults: &faultList{},
 	}
+	if cfg.DataCenters == nil {
+		cfg.DataCenters = []string{s.Region}
+	}
+	if cfg.NetworkVolumes == nil {
+		cfg.NetworkVolumes = []string{s.Bucket}
+	}
 	s.ledger = &ledger{cfg: s.cfg, start: time.Now()}
 	if err := s.openVolume(); err != nil {
 		return nil, err
