@@ -22,13 +22,14 @@ const (
 
 // BatchStatus is what the service says of a batch.
 type BatchStatus struct {
-	ID         string
-	State      BatchState
-	Total      int // jobs in the batch
-	InProgress int
-	Completed  int
-	Failed     int
-	CreatedAt  int64 // Unix milliseconds
+	ID    string     // names the batch; see [OpenBatch]
+	State BatchState // how far it has come
+
+	Total      int   // jobs in the batch
+	InProgress int   // those that run now
+	Completed  int   // those that have ended well
+	Failed     int   // those that have ended otherwise
+	CreatedAt  int64 // Unix milliseconds; see [BatchStatus.Created]
 }
 
 // Created is when the batch was made.

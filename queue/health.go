@@ -9,6 +9,7 @@ import (
 // it answers for load-balancing endpoints too, where only the workers mean
 // something).
 type Health struct {
+	// Jobs counts the endpoint's jobs, whoever sent them.
 	Jobs struct {
 		Completed  int `json:"completed"`
 		Failed     int `json:"failed"`
@@ -16,6 +17,7 @@ type Health struct {
 		InQueue    int `json:"inQueue"`
 		Retried    int `json:"retried"`
 	} `json:"jobs"`
+	// Workers counts the endpoint's workers by what they do.
 	Workers struct {
 		Idle         int `json:"idle"`
 		Initializing int `json:"initializing"`

@@ -42,11 +42,11 @@ type Request struct {
 // S3 is a store for the worker's files. Its secret goes to the service, and from
 // there to the worker; errors do not show it.
 type S3 struct {
-	AccessID     string `json:"accessId,omitempty"`
-	AccessSecret string `json:"accessSecret,omitempty"`
-	BucketName   string `json:"bucketName,omitempty"`
-	EndpointURL  string `json:"endpointUrl,omitempty"`
-	ObjectPath   string `json:"objectPath,omitempty"`
+	AccessID     string `json:"accessId,omitempty"`     // the access key's id
+	AccessSecret string `json:"accessSecret,omitempty"` // the access key's secret
+	BucketName   string `json:"bucketName,omitempty"`   // the bucket
+	EndpointURL  string `json:"endpointUrl,omitempty"`  // the store's address
+	ObjectPath   string `json:"objectPath,omitempty"`   // the folder or object in the bucket
 }
 
 // check names the field that the service would refuse.
@@ -98,7 +98,7 @@ func (r *Request) encode(op string, limit int) ([]byte, error) {
 	if own.Input, err = input(r.Input); err != nil {
 		return nil, refuse(op, "Request.Input", "%w", err)
 	}
-	data, err := json.Marshal(own)
+	data, err := own.MarshalJSON()
 	if err != nil {
 		return nil, refuse(op, "Request", "it does not encode as JSON: %w", err)
 	}

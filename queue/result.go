@@ -14,8 +14,8 @@ import (
 // Result is what the service says of a job. Times are the service's. It is a
 // plain value.
 type Result[Out any] struct {
-	ID    string
-	State State
+	ID    string // names the job; see [Open]
+	State State  // how far the job has come
 
 	// Output is the job's output once the job has ended; the zero value before
 	// that, and if there is none.
@@ -27,10 +27,10 @@ type Result[Out any] struct {
 	// Failure says why the job failed; nil if the service gives no reason.
 	Failure *Failure
 
-	Delay     time.Duration // in the queue
-	Execution time.Duration
-	Retries   int
-	WorkerID  string
+	Delay     time.Duration // how long the job waited in the queue
+	Execution time.Duration // how long it ran
+	Retries   int           // how often the service has queued it again
+	WorkerID  string        // the worker that ran it; "" if none is named
 }
 
 // ErrNoOutput: a job has completed without an output, and its type, such as a

@@ -114,10 +114,11 @@ func (a *jobAPI) accept(w http.ResponseWriter, r *http.Request, limit int64, syn
 	return a.queue.submit(s, p, sync)
 }
 
-// The limits of bodies (Runpod docs).
+// The limits of bodies: 10 and 20 MB (Runpod docs), which the service's own words
+// on the first make "10MiB" (reported by users).
 const (
-	runLimit     = 10_000_000
-	runSyncLimit = 20_000_000
+	runLimit     = 10 << 20
+	runSyncLimit = 20 << 20
 )
 
 func (a *jobAPI) run(w http.ResponseWriter, r *http.Request) {
