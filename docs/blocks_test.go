@@ -141,40 +141,56 @@ func compile(t *testing.T, module string, sources []string) {
 // source is the block as a file, and the module that it is compiled in.
 func (b block) source() (text, module string, err error) {
 	if strings.HasPrefix(b.code, "package ") {
-		return fmt.Sprintf("//line %s:%d\n%s", b.file, b.line, b.code), "", nil
+		return b.placed(), "", nil
 	}
-	body := fmt.Sprintf("//line %s:%d\n%s", b.file, b.line, b.code)
-	parsed, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+body, 0)
-	if err != nil { // statements, then
-		body = fmt.Sprintf("func _() error {\n%s\n", body)
-		if parsed, err = parser.ParseFile(token.NewFileSet(), "", "package p\n"+body+"}\n", 0); err != nil {
-			return "", "", err
-		}
-		for _, name := range declared(parsed) {
-			body += "_ = " + name + "\n"
-		}
-		body += "return nil\n}\n"
+	body, parsed, err := b.wrapped()
+	if err != nil {
+		return "", "", err
 	}
-	imports, prelude := map[string]bool{}, ""
+	prelude := ""
 	used := names(parsed)
 	for name, declaration := range known {
 		if used[name] && parsed.Scope.Lookup(name) == nil {
 			prelude += declaration + "\n"
 		}
 	}
-	declarations, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+prelude, 0)
+	declarations, err := parse(prelude)
 	if err != nil {
 		return "", "", err
 	}
-	for _, f := range []*ast.File{parsed, declarations} {
-		maps.Copy(imports, selected(f))
-	}
+	imports := selected(parsed)
+	maps.Copy(imports, selected(declarations))
 	head := "package p\n"
 	for _, name := range slices.Sorted(maps.Keys(imports)) {
 		head += fmt.Sprintf("import %s %q\n", name, packages[name])
 		module = cmp.Or(module, modules[name])
 	}
 	return head + prelude + body, module, nil
+}
+
+// placed is the block's code, of which the compiler knows where it stands.
+func (b block) placed() string { return fmt.Sprintf("//line %s:%d\n%s", b.file, b.line, b.code) }
+
+// wrapped is the block as declarations: as it is, or, if it is statements,
+// within a function.
+func (b block) wrapped() (body string, parsed *ast.File, err error) {
+	body = b.placed()
+	if parsed, err = parse(body); err == nil {
+		return body, parsed, nil
+	}
+	body = "func _() error {\n" + body + "\n"
+	if parsed, err = parse(body + "}\n"); err != nil {
+		return "", nil, err
+	}
+	for _, name := range declared(parsed) {
+		body += "_ = " + name + "\n"
+	}
+	return body + "return nil\n}\n", parsed, nil
+}
+
+// parse parses declarations.
+func parse(declarations string) (*ast.File, error) {
+	return parser.ParseFile(token.NewFileSet(), "", "package p\n"+declarations, 0)
 }
 
 // selected are the known packages of which a file uses something.
