@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strconv"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -35,9 +35,34 @@ type reading struct {
 
 // object is what is known of an object from the first answer on.
 type object struct {
-	known bool
-	size  int64 // -1: the gateway did not say
-	etag  string
+	known    bool
+	size     int64 // -1: the gateway did not say
+	etag     string
+	modified string // as the gateway wrote it; "": it did not say
+}
+
+// becomes reports how an object differs from what it was; "": it does not.
+func (o object) becomes(now object) string {
+	switch {
+	case now.etag != o.etag:
+		return fmt.Sprintf("ETag %.100q became %.100q", o.etag, now.etag)
+	case o.size >= 0 && now.size >= 0 && now.size != o.size:
+		return fmt.Sprintf("%d bytes became %d", o.size, now.size)
+	case !sameTime(o.modified, now.modified):
+		return fmt.Sprintf("modified at %.40q became %.40q", o.modified, now.modified)
+	}
+	return ""
+}
+
+// sameTime compares two dates. The gateway was seen to write "UTC" for HTTP's
+// "GMT" (reported by users); one that is not said differs from none.
+func sameTime(a, b string) bool {
+	if a == "" || b == "" || a == b {
+		return true
+	}
+	at, err1 := http.ParseTime(strings.Replace(a, " UTC", " GMT", 1))
+	bt, err2 := http.ParseTime(strings.Replace(b, " UTC", " GMT", 1))
+	return err1 == nil && err2 == nil && at.Equal(bt)
 }
 
 // download writes an object's content to w. After a break it goes on by Range
@@ -56,6 +81,7 @@ func download(ctx context.Context, k task, key string, w io.Writer, partSize int
 // readAll reads until everything is there.
 func (r *reading) readAll(ctx context.Context) error {
 	r.t = r.transfer(ctx)
+	r.t.streams, r.t.advice = true, downloadAdvice
 	ctx = r.t.ctx
 	for breaks := 0; ; breaks++ {
 		had := r.have
@@ -130,8 +156,9 @@ func (w *meteredWriter) Write(p []byte) (int, error) {
 func (r *reading) get() (*s3.GetObjectOutput, error) {
 	in := &s3.GetObjectInput{Bucket: &r.gw.bucket, Key: &r.key, Range: r.header()}
 	out, err := perform(r.t, r.gw.client.GetObject, in)
-	if err != nil && in.Range != nil && !r.known && apiCode(err) == "InvalidRange" {
-		in.Range, r.length = nil, -1 // an empty object has no first byte
+	if refused, ok := errors.AsType[*s3Refusal](err); ok && in.Range != nil && !r.known &&
+		refused.status == http.StatusRequestedRangeNotSatisfiable { // an empty object has no first byte
+		in.Range, r.length = nil, -1
 		return perform(r.t, r.gw.client.GetObject, in)
 	}
 	return out, err
@@ -163,13 +190,22 @@ func (r *reading) want() int64 {
 // match compares an answer with what is known of the object, and skips what is
 // there already if the gateway ignored the Range.
 func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
-	size, etag := objectSize(out), trimETag(out.ETag)
-	if r.known && (etag != r.etag || size >= 0 && r.size >= 0 && size != r.size) {
-		return r.changed("ETag %s and %d bytes became ETag %s and %d bytes", r.etag, r.size, etag, size)
-	}
 	from := r.start + r.have
-	if out.ContentRange != nil && !strings.HasPrefix(*out.ContentRange, "bytes "+strconv.FormatInt(from, 10)+"-") {
-		return &brokenRead{fmt.Errorf("asked for the bytes from %d on, got %s", from, *out.ContentRange)}
+	now := object{known: true, size: -1, etag: trimETag(out.ETag), modified: r.t.answer.Get("Last-Modified")}
+	if out.ContentRange != nil {
+		got, err := parseContentRange(*out.ContentRange)
+		if err == nil && (got.from != from || r.length >= 0 && got.to >= r.start+r.length) {
+			err = fmt.Errorf("asked for the bytes from %d on, got %.100q", from, *out.ContentRange)
+		}
+		if err != nil {
+			return &brokenRead{err}
+		}
+		now.size = got.total
+	} else if out.ContentLength != nil {
+		now.size = *out.ContentLength
+	}
+	if how := r.becomes(now); r.known && how != "" {
+		return r.changed("%s", how)
 	}
 	if out.ContentRange == nil {
 		if r.start > 0 {
@@ -178,8 +214,8 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 		r.length = -1
 	}
 	if !r.known {
-		r.object = object{known: true, size: size, etag: etag}
-		r.t.meter.grew(max(size, 0))
+		r.object = now
+		r.t.meter.grew(max(now.size, 0))
 		if r.learn != nil {
 			r.learn()
 		}
@@ -191,6 +227,9 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 	}
 	return nil
 }
+
+// downloadAdvice is for an object that changes, or comes otherwise than it is.
+const downloadAdvice = "download it again"
 
 func (r *reading) changed(format string, args ...any) error {
 	r.t.last = decision{kind: ErrIntegrity}
@@ -254,20 +293,4 @@ func emitRest(ctx context.Context, rest chan<- part, size, partSize int64) {
 			return
 		}
 	}
-}
-
-// objectSize is the whole object's size, from the answer to a plain or a
-// ranged request; -1 when it is not said.
-func objectSize(out *s3.GetObjectOutput) int64 {
-	if out.ContentRange != nil {
-		_, total, _ := strings.Cut(*out.ContentRange, "/")
-		if n, err := strconv.ParseInt(total, 10, 64); err == nil {
-			return n
-		}
-		return -1
-	}
-	if out.ContentLength != nil {
-		return *out.ContentLength
-	}
-	return -1
 }

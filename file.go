@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -25,6 +26,17 @@ func writeWhole(path string, fill func(io.Writer) error) error {
 	return writeWholeIn(root, filepath.Base(path), fill)
 }
 
+// writePrivate is writeWhole for a file of the library's own, which nobody else
+// may read.
+func writePrivate(path string, fill func(io.Writer) error) error {
+	return writeWhole(path, func(w io.Writer) error {
+		if err := w.(*wholeFile).Chmod(0o600); err != nil {
+			return err
+		}
+		return fill(w)
+	})
+}
+
 // writeWholeIn is writeWhole within a folder that the path cannot leave, not
 // even by symbolic links.
 func writeWholeIn(root *os.Root, path string, fill func(io.Writer) error) (err error) {
@@ -41,6 +53,11 @@ func writeWholeIn(root *os.Root, path string, fill func(io.Writer) error) (err e
 			root.Remove(name)
 		}
 	}()
+	if info, err := root.Lstat(path); err == nil && info.Mode().IsRegular() {
+		if err := f.Chmod(info.Mode().Perm()); err != nil { // what replaces a file keeps its mode
+			return err
+		}
+	}
 	if err := fill(&wholeFile{f}); err != nil {
 		return err
 	}
@@ -60,9 +77,13 @@ func writeWholeIn(root *os.Root, path string, fill func(io.Writer) error) (err e
 // shorten keeps the temporary name within a file name's 255 bytes.
 func shorten(base string) string { return base[:min(len(base), 200)] }
 
-// checkTarget refuses a file that could not be written, before any traffic.
+// checkTarget refuses a file that could not be written, before any traffic. A
+// symbolic link is replaced, whatever it points to.
 func checkTarget(path string) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	if path == "" || os.IsPathSeparator(path[len(path)-1]) {
+		return fmt.Errorf("%q does not name a file", path)
+	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink {
 		return fmt.Errorf("%s is there and is not a regular file", path)
 	}
 	dir := filepath.Dir(path)

@@ -147,19 +147,21 @@ func (s *nullStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == "GET":
 		w.Header().Set("Content-Length", "20000000")
+		w.Header().Set("ETag", `"e"`)
 		s.mu.Unlock()
 		io.Copy(w, io.LimitReader(zeros{}, 20_000_000))
 		s.mu.Lock()
 	case r.Method == "POST" && q.Has("uploads"):
 		s.objects[r.URL.Path] = &nullObject{own: r.Header.Get("X-Amz-Meta-" + ownID)}
-		fmt.Fprintf(w, "<R><UploadId>%d</UploadId></R>", len(s.objects))
+		fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%d</UploadId></InitiateMultipartUploadResult>", len(s.objects))
 	case r.Method == "PUT":
 		w.Header().Set("X-Amz-Checksum-Crc32c", r.Header.Get("X-Amz-Checksum-Crc32c"))
+		w.Header().Set("ETag", `"e"`)
 		if o := s.objects[r.URL.Path]; o != nil {
 			o.size += n
 		}
 	case r.Method == "POST" && q.Has("uploadId"):
-		io.WriteString(w, "<R></R>")
+		io.WriteString(w, "<CompleteMultipartUploadResult/>")
 	case r.Method == "HEAD":
 		o := s.objects[r.URL.Path]
 		w.Header().Set("X-Amz-Meta-"+ownID, o.own)

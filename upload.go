@@ -14,6 +14,7 @@ type uploads struct {
 	sums     *checksums
 	buffers  *line.Buffers // for streams
 	partSize int64
+	largest  int64      // that an object may be
 	resume   *resumeDir // nil: uploads are not gone on with
 	once     *flights   // nil: what is there is stored again
 	done     moved
@@ -24,6 +25,7 @@ func newUploads(c *config) *uploads {
 		sums:     newChecksums(c.checksum),
 		buffers:  line.NewBuffers(c.bufferMemory, bufferBlock),
 		partSize: c.partSize,
+		largest:  maxObject,
 	}
 	if c.skipExisting {
 		us.once = newFlights()
@@ -54,8 +56,8 @@ func (us *uploads) newUpload(ctx context.Context, k task, key string, in Input) 
 	if u.state, err = in.current(); err != nil {
 		return nil, u.unreadable(ctx, err)
 	}
-	if u.state.size > maxObject {
-		return nil, u.tooLarge("it has %d bytes, at most %d can be stored", u.state.size, int64(maxObject))
+	if u.state.size > u.largest {
+		return nil, u.tooLarge("it has %d bytes, at most %d can be stored", u.state.size, u.largest)
 	}
 	if u.state.size > us.partSize {
 		if u.in, err = in.seekable(ctx); err != nil {

@@ -117,7 +117,7 @@ func sendBody(ctx context.Context, k task, sums *checksums, b body, send bodySen
 		}
 		if err := d.verify(etag, crc); err != nil {
 			t.meter.move(-d.size)
-			return d, "", t.damaged(err)
+			return d, "", t.damaged(err, "what is stored is not what was sent: upload it again")
 		}
 		return d, etag, nil
 	}

@@ -11,7 +11,6 @@ import (
 	"maps"
 	mathrand "math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -253,8 +252,9 @@ func (m *multipart) expected() (obj Object, parts []types.CompletedPart) {
 
 // complete has the gateway put the parts together. That succeeds at times
 // while the answer says otherwise (a 524, a lost connection: Runpod docs), or
-// says NoSuchUpload because it had succeeded before (reported by users). So
-// before it is asked again, and before it counts as failed, we look.
+// says NoSuchUpload because it had succeeded before (reported by users). And it
+// was answered 200 with nothing stored behind it (reported of 5 GB). So every
+// end is looked at, before it is asked for again and before it counts as failed.
 func (m *multipart) complete(ctx context.Context) (Object, error) {
 	want, parts := m.expected()
 	if err := m.resume.completing(m.key); err != nil {
@@ -265,32 +265,16 @@ func (m *multipart) complete(ctx context.Context) (Object, error) {
 	t.stall = completeStalls * m.gw.policy.Stall
 	in := &s3.CompleteMultipartUploadInput{Bucket: &m.gw.bucket, Key: &m.key, UploadId: &m.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
-	doubted := false
-	for looks := 0; ; looks++ {
+	end := &completion{multipart: m, t: t, want: want}
+	for {
 		out, err := perform(t, m.gw.client.CompleteMultipartUpload, in)
 		if err == nil {
-			return m.completed(ctx, t, want, trimETag(out.ETag))
-		}
-		gone := apiCode(err) == "NoSuchUpload"
-		doubted = doubted || t.doubt
-		if !gone && !t.doubt {
+			end.answered, end.etag = true, trimETag(out.ETag)
+		} else if !t.doubt && apiCode(err) != "NoSuchUpload" {
 			return Object{}, t.failure(err)
 		}
-		if doubted { // it may still be at work
-			if backoff.Sleep(ctx, m.gw.policy.backoff(looks, 0, -1, mathrand.Float64())) != nil {
-				return Object{}, t.failure(err)
-			}
-		}
-		obj, lookErr := confirmObject(ctx, m.task, want, m.own)
-		switch {
-		case lookErr == nil:
-			return obj, nil
-		case !isNotYet(lookErr):
-			return Object{}, lookErr
-		case gone && (!doubted || looks+1 >= s3Attempts):
-			return Object{}, t.failure(fmt.Errorf("the gateway has forgotten the parts (%w), and the object is not there (%v): upload it again", t.plainCause(err), lookErr))
-		case looks+1 >= s3Attempts:
-			return Object{}, t.failure(fmt.Errorf("%w; and the object is not there (%v)", t.plainCause(err), lookErr))
+		if obj, done, err := end.look(ctx, err); done {
+			return obj, err
 		}
 	}
 }
@@ -299,17 +283,43 @@ func (m *multipart) complete(ctx context.Context) (Object, error) {
 // byte moves; the network in front of the gateway ends it after 100 s or more.
 const completeStalls = 4
 
-// completed checks an object that the gateway says is complete. Where its ETag
-// proves nothing, its size is looked at.
-func (m *multipart) completed(ctx context.Context, t *transfer, want Object, etag string) (Object, error) {
-	if want.ETag != "" && looksLikeParts(etag) {
-		if !strings.EqualFold(etag, want.ETag) {
-			return Object{}, t.damaged(fmt.Errorf("the gateway stored something else: its ETag is %s, not %s", etag, want.ETag))
+// completion is what is known of the end of an upload.
+type completion struct {
+	*multipart
+	t        *transfer
+	want     Object
+	etag     string // of the object, as the gateway has answered
+	answered bool   // it has said that the object is complete
+	doubted  bool   // it may have been put together, or be about to be
+	looks    int
+}
+
+// look looks for the object after an attempt to complete it, which failed with
+// err. It reports whether that is the end.
+func (c *completion) look(ctx context.Context, err error) (obj Object, done bool, _ error) {
+	c.doubted = c.doubted || c.answered || c.t.doubt
+	if c.doubted && (err != nil || c.looks > 0) { // it may still be at work
+		if backoff.Sleep(ctx, c.gw.policy.backoff(c.looks, 0, -1, mathrand.Float64())) != nil {
+			return Object{}, true, ended(ctx, c.op)
 		}
-		want.ETag = etag
-		return want, nil
 	}
-	return confirmObject(ctx, m.task, want, m.own)
+	c.looks++
+	obj, lookErr := confirmObject(ctx, c.task, c.want, c.own, c.want.ETag, c.etag)
+	switch {
+	case lookErr == nil:
+		return obj, true, nil
+	case !isNotYet(lookErr):
+		return Object{}, true, lookErr
+	case c.doubted && c.looks < s3Attempts:
+		return Object{}, false, nil
+	case c.answered:
+		return Object{}, true, c.t.damaged(fmt.Errorf("the gateway said that the object is complete, and it is not there: %w", lookErr), "upload it again")
+	case apiCode(err) == "NoSuchUpload":
+		err = fmt.Errorf("the gateway has forgotten the parts (%w), and the object is not there (%v): upload it again", c.t.plainCause(err), lookErr)
+	default:
+		err = fmt.Errorf("%w; and the object is not there (%v)", c.t.plainCause(err), lookErr)
+	}
+	return Object{}, true, c.t.failure(err)
 }
 
 // listParts returns the parts of an unfinished upload that the gateway has.

@@ -51,17 +51,20 @@ func partsOf(size, partSize int64) iter.Seq[part] {
 	}
 }
 
-// streamBlocks is how many blocks part number n of a stream has. Its parts are
-// small, since they are kept in memory; those of a very long one grow, so that
-// there are not too many of them: 370 GB fit when the size is not known.
+// streamBlocks returns how many blocks part number n of a stream has. Its parts
+// are small, since they are kept in memory. Those of a stream of unknown size
+// grow, so that it may become as long as an object may: from 4 GB on they have
+// 64 MiB, from 111 GB on 472 MiB.
 func streamBlocks(n int32, size int64) int {
 	switch {
 	case size > maxParts*bufferBlock:
 		return int(ceilDiv(ceilDiv(size, maxParts), bufferBlock))
-	case size < 0 && n > maxParts/2:
+	case size >= 0 || n <= 500:
+		return 1
+	case n <= 2100:
 		return 8
 	default:
-		return 1
+		return maxPartSize / bufferBlock
 	}
 }
 

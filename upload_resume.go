@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 )
 
@@ -36,9 +37,26 @@ type unfinishedUpload struct {
 	Completing bool // its parts may be being put together
 }
 
-// continues reports whether an upload of other content sizes can go on with u.
+// maxResumeFile is far more than such a file has.
+const maxResumeFile = 64 << 10
+
+var (
+	uploadID = regexp.MustCompile(`^[!-~]{1,1000}$`)   // printable ASCII
+	ownText  = regexp.MustCompile(`^[A-Z2-7]{26,40}$`) // rand.Text
+)
+
+// makesSense reports whether this library can have written the file: anybody
+// who may write to the folder may have changed it.
+func (u *unfinishedUpload) makesSense() bool {
+	return uploadID.MatchString(u.UploadID) && ownText.MatchString(u.Own) &&
+		u.Size > 0 && u.Size <= maxObject &&
+		u.PartSize >= 1 && u.PartSize <= max(maxPartSize, ceilDiv(u.Size, maxParts)) &&
+		ceilDiv(u.Size, u.PartSize) <= maxParts
+}
+
+// continues reports whether an upload of so many bytes can go on with u.
 func (u *unfinishedUpload) continues(size int64, kind Checksum) bool {
-	return u.Size == size && u.PartSize >= 1 && u.Checksum == kind
+	return u.Size == size && u.Checksum == kind
 }
 
 // resumable is one upload's own file in the folder. A nil one keeps nothing.
@@ -72,11 +90,17 @@ func (r *resumable) unclaim() {
 	}
 }
 
-// load reads what is known of an unfinished upload of the key; nil: nothing.
+// load reads what is known of an unfinished upload of the key. It returns nil if
+// nothing is known, or if the file makes no sense.
 func (r *resumable) load(key string) *unfinishedUpload {
-	data, err := os.ReadFile(r.path)
+	f, err := os.Open(r.path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxResumeFile))
 	var u unfinishedUpload
-	if err != nil || json.Unmarshal(data, &u) != nil || u.Store != r.dir.store || u.Key != key {
+	if err != nil || json.Unmarshal(data, &u) != nil || u.Store != r.dir.store || u.Key != key || !u.makesSense() {
 		return nil
 	}
 	return &u
@@ -87,7 +111,7 @@ func (r *resumable) save(u unfinishedUpload) error {
 		return err
 	}
 	u.Store = r.dir.store
-	return writeWhole(r.path, func(w io.Writer) error { return json.NewEncoder(w).Encode(u) })
+	return writePrivate(r.path, func(w io.Writer) error { return json.NewEncoder(w).Encode(u) })
 }
 
 // completing notes that the gateway is about to be asked to put the parts

@@ -126,7 +126,7 @@ func endedBefore(ctx context.Context, u *upload, before *unfinishedUpload) (*Obj
 
 func lookEnded(ctx context.Context, u *upload, before *unfinishedUpload) (*Object, error) {
 	obj, own, err := headObject(ctx, u.task, u.key)
-	if err != nil || own != before.Own || obj.Size != before.Size {
+	if err != nil || own != before.Own || obj.Size >= 0 && obj.Size != before.Size {
 		return nil, ctx.Err()
 	}
 	etag, err := u.sums.partsETag(ctx, u.in, before.Size, before.PartSize)
@@ -136,5 +136,6 @@ func lookEnded(ctx context.Context, u *upload, before *unfinishedUpload) (*Objec
 	if obj.ETag != etag {
 		return nil, nil
 	}
+	obj.Size = before.Size
 	return &obj, nil
 }

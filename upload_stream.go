@@ -50,22 +50,30 @@ type stream struct {
 // next reads the content of a part.
 func (s *stream) next(ctx context.Context, number int32) (*line.Chunk, error) {
 	b, err := s.buffers.Read(ctx, s.r, streamBlocks(number, s.state.size))
-	if err == nil {
-		s.read += b.Size()
-		if s.state.size < 0 {
-			s.meter.grew(b.Size())
-		}
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	if s.read += b.Size(); s.read > s.largest {
+		b.Free()
+		return nil, s.tooLarge("the stream has more than the %d bytes that can be stored", s.largest)
+	}
+	if s.state.size < 0 {
+		s.meter.grew(b.Size())
+	}
+	return b, nil
 }
 
 // from produces the pieces of a stream whose first part was read already.
 func (s *stream) from(b *line.Chunk) line.Producer[piece] {
 	return func(ctx context.Context, emit func(piece) error) (err error) {
 		for number := int32(1); ; number++ {
-			if b.Size() == 0 || number > maxParts {
+			if b.Size() == 0 {
 				b.Free()
 				break
+			}
+			if number > maxParts {
+				b.Free()
+				return s.tooLarge("the stream needs more than %d parts", maxParts)
 			}
 			last := !b.Full()
 			p := part{number: number, size: b.Size()}

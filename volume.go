@@ -49,7 +49,8 @@ func (v *volume) storeOnce(ctx context.Context, u *upload) (Object, error) {
 	store := func() (Object, error) {
 		obj, _, err := headObject(ctx, u.task, u.key)
 		switch {
-		case err == nil && obj.Size == u.state.size && strings.EqualFold(obj.ETag, etag):
+		case err == nil && (obj.Size < 0 || obj.Size == u.state.size) && strings.EqualFold(obj.ETag, etag):
+			obj.Size = u.state.size
 			return u.existed(obj), nil
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return Object{}, err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -20,17 +21,57 @@ func (b *placedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// watchdog ends an attempt when it is not stroked for limit.
+// leastBytes must move in each time of a watchdog's limit: what trickles holds
+// its place for nothing.
+const leastBytes = 16 << 10
+
+// watchdog ends an attempt in which no byte moves for limit, or in which bytes
+// keep moving, but fewer than leastBytes of them within limit. It is safe for
+// concurrent use: a request's body may go on while the answer comes.
 type watchdog struct {
 	limit time.Duration
+	end   context.CancelCauseFunc
 	timer *time.Timer
+
+	mu    sync.Mutex
+	since time.Time // when the bytes of this round began to move; zero: none has
+	n     int64
 }
 
-// stroke puts the end off, unless it has come already.
-func (w *watchdog) stroke() {
+func newWatchdog(limit time.Duration, end context.CancelCauseFunc) *watchdog {
+	w := &watchdog{limit: limit, end: end}
+	w.timer = time.AfterFunc(limit, func() { end(errStalled) })
+	return w
+}
+
+// stroke puts the end off, because n bytes have moved, unless it has come
+// already.
+func (w *watchdog) stroke(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer.Stop() {
 		w.timer.Reset(w.limit)
 	}
+	now := time.Now()
+	switch w.n += int64(n); {
+	case w.since.IsZero():
+		w.since = now
+	case now.Sub(w.since) < w.limit:
+	case w.n < leastBytes:
+		w.end(errStalled)
+	default:
+		w.since, w.n = now, 0
+	}
+}
+
+// restart begins anew: what moved, and how fast, counts no more.
+func (w *watchdog) restart() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer.Stop() {
+		w.timer.Reset(w.limit)
+	}
+	w.since, w.n = time.Time{}, 0
 }
 
 // watchedBody is an answer's body under the watchdog.
@@ -44,7 +85,7 @@ type watchedBody struct {
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if n > 0 {
-		b.dog.stroke()
+		b.dog.stroke(n)
 	}
 	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
 		err = errStalled
@@ -94,7 +135,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 func (b *sentBody) moved(n int) {
 	b.left -= int64(n)
 	if n > 0 {
-		b.dog.stroke()
+		b.dog.stroke(n)
 		b.tally.sent(int64(n))
 	}
 }

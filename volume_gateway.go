@@ -1,9 +1,12 @@
 package runpod
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,9 +37,11 @@ type gateway struct {
 	policy    RetryPolicy
 	logger    *slog.Logger
 	secrets   []string // never to be shown
+	renew     func()   // has the next signature ask the provider anew
 	progress  Progress
 	attempts  atomic.Int64
 	accepted  atomic.Int64 // see transfer
+	noExpect  atomic.Bool  // somebody on the way refuses Expect: 100-continue
 }
 
 func newGateway(c *config) *gateway {
@@ -47,6 +52,11 @@ func newGateway(c *config) *gateway {
 		policy:  c.policy,
 		logger:  c.logger,
 		secrets: c.secrets(),
+	}
+	g.renew = func() {
+		if cache, ok := c.s3.credentials.(interface{ Invalidate() }); ok { // aws.CredentialsCache
+			cache.Invalidate()
+		}
 	}
 	g.transport = newS3Transport(c, g.conns)
 	if c.s3.url != nil && c.s3.credentials != nil {
@@ -77,10 +87,12 @@ func (g *gateway) newClient(c *config) *s3.Client {
 		EndpointResolverV2: &resolver{c.s3.url, c.s3.region},
 		Region:             c.s3.region,
 		Credentials:        c.s3.credentials,
+		HTTPSignerV4:       &signer{v4.NewSigner()},
 		UsePathStyle:       true,
 		HTTPClient:         g,
 		APIOptions: []func(*middleware.Stack) error{
 			g.addPlaces,
+			g.addResults,
 			// Bodies carry a checksum of their own: hashing them once more for
 			// the signature would cost more than sending them.
 			unsignedPayload,
@@ -157,6 +169,69 @@ func (g *gateway) inPlace(ctx context.Context, in middleware.FinalizeInput, next
 	return out, metadata, err
 }
 
+// addResults has answers read by the rules of readAnswer and resultOf in place of
+// the SDK's, which reads them without a bound, takes an empty one for a result,
+// and fails a whole one over a date.
+func (g *gateway) addResults(stack *middleware.Stack) error {
+	read := resultOf[stack.ID()]
+	if read == nil && stack.ID() != "GetObject" {
+		return nil
+	}
+	m := middleware.DeserializeMiddlewareFunc("OperationDeserializer", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
+		out middleware.DeserializeOutput, metadata middleware.Metadata, err error,
+	) {
+		if out, metadata, err = next.HandleDeserialize(ctx, in); err != nil {
+			return out, metadata, err
+		}
+		resp := out.RawResponse.(*smithyhttp.Response).Response
+		if out.Result, err = g.result(read, resp); err != nil {
+			resp.Body.Close()
+			return out, metadata, err
+		}
+		transferFrom(ctx).succeeded()
+		return out, metadata, nil
+	})
+	_, err := stack.Deserialize.Swap(m.ID(), m)
+	return err
+}
+
+// result reads an answer. Read is nil for GetObject, whose body is streamed.
+func (g *gateway) result(read func(http.Header, []byte) (any, error), resp *http.Response) (any, error) {
+	if read == nil && resp.StatusCode/100 == 2 {
+		return getResult(resp.StatusCode, resp.Header, resp.ContentLength, resp.Body)
+	}
+	body, err := io.ReadAll(resp.Body) // in memory already, see Do
+	if err == nil && resp.StatusCode/100 == 2 {
+		var result any
+		if result, err = read(resp.Header, body); !errors.Is(err, errErrorInside) {
+			return result, err
+		}
+	}
+	return nil, parseRefusal(resp.StatusCode, resp.Header, body, g.secrets)
+}
+
+// signer signs what botocore signs: the host, Content-MD5, Content-Type and
+// X-Amz-*. The SDK's own signs every header, so that an edge which rewrites one
+// of them on the way, such as Accept-Encoding, turns every request into a 403.
+type signer struct{ v4 *v4.Signer }
+
+// SignHTTP signs a request; see [s3.HTTPSignerV4].
+func (s *signer) SignHTTP(ctx context.Context, credentials aws.Credentials, r *http.Request, payloadHash, service, region string,
+	at time.Time, opts ...func(*v4.SignerOptions),
+) error {
+	signed := &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: http.Header{}}
+	for name, values := range r.Header {
+		if name == "Content-Md5" || name == "Content-Type" || strings.HasPrefix(name, "X-Amz-") {
+			signed.Header[name] = values
+		}
+	}
+	if err := s.v4.SignHTTP(ctx, credentials, signed, payloadHash, service, region, at, opts...); err != nil {
+		return err
+	}
+	maps.Copy(r.Header, signed.Header)
+	return nil
+}
+
 // task is one method's work on the volume: what its errors call it, whose places
 // it takes, and where its bytes are counted.
 type task struct {
@@ -179,27 +254,39 @@ func (k task) part(op string) task {
 // transfer begins an S3 operation.
 func (k task) transfer(ctx context.Context) *transfer {
 	t := &transfer{op: k.op, sharer: k.sharer, meter: k.meter, policy: k.gw.policy, logger: k.gw.logger,
-		secrets: k.gw.secrets, stall: k.gw.policy.Stall, accepted: &k.gw.accepted}
+		secrets: k.gw.secrets, stall: k.gw.policy.Stall, accepted: &k.gw.accepted, renew: k.gw.renew}
 	t.ctx = context.WithValue(ctx, transferKey{}, t)
 	return t
 }
 
 // Do sends one attempt of the SDK's; see [aws.HTTPClient]. The clock of the
-// attempt is a watchdog: it ends if no byte has moved for policy.Stall.
+// attempt is a watchdog. All of an answer that is not streamed is read here,
+// within the attempt.
 func (g *gateway) Do(req *http.Request) (*http.Response, error) {
 	t := transferFrom(req.Context())
 	ctx, cancel := context.WithCancelCause(req.Context())
-	w := &watchdog{limit: t.stall}
-	w.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
-	stop := func() { w.timer.Stop(); cancel(nil) }
+	dog := newWatchdog(t.stall, cancel)
+	stop := func() { dog.timer.Stop(); cancel(nil) }
 
 	g.attempts.Add(1)
 	start := time.Now()
 	sent := &tally{meter: t.meter}
-	resp, err := g.roundTrip(ctx, t, w, sent, req)
+	resp, err := g.roundTrip(ctx, t, dog, sent, req)
+	if err == nil {
+		dog.restart()
+		resp.Body = &watchedBody{body: resp.Body, dog: dog, ctx: ctx, stop: stop}
+		if !t.streams || resp.StatusCode/100 != 2 {
+			var data []byte
+			data, err = readAnswer(resp.StatusCode, resp.Body)
+			resp.Body = io.NopCloser(bytes.NewReader(data))
+		}
+	}
 	t.late = t.late || err != nil && sent.reached(req.ContentLength)
 	if err != nil || resp.StatusCode >= 300 {
 		sent.takeBack()
+	}
+	if err == nil && t.expecting && (resp.StatusCode == http.StatusExpectationFailed || resp.StatusCode == http.StatusBadRequest) {
+		g.noExpect.Store(true)
 	}
 	t.record(start, resp, err)
 	adapt(t, resp, err)
@@ -210,19 +297,21 @@ func (g *gateway) Do(req *http.Request) (*http.Response, error) {
 		stop()
 		return nil, err
 	}
-	fixLastModified(resp.Header)
-	resp.Body = &watchedBody{body: resp.Body, dog: w, ctx: ctx, stop: stop}
 	return resp, nil
 }
 
-func (g *gateway) roundTrip(ctx context.Context, t *transfer, w *watchdog, sent *tally, req *http.Request) (*http.Response, error) {
+func (g *gateway) roundTrip(ctx context.Context, t *transfer, dog *watchdog, sent *tally, req *http.Request) (*http.Response, error) {
 	req = req.WithContext(ctx)
+	if g.noExpect.Load() {
+		req.Header.Del("Expect")
+	}
+	t.expecting = req.Header.Get("Expect") != ""
 	if t.body != nil && req.ContentLength > 0 {
 		body, err := t.body(ctx)
 		if err != nil {
 			return nil, t.inputFailed(err)
 		}
-		req.Body = &sentBody{body: body, left: req.ContentLength, dog: w, tally: sent, failed: t.inputFailed}
+		req.Body = &sentBody{body: body, left: req.ContentLength, dog: dog, tally: sent, failed: t.inputFailed}
 	}
 	return g.transport.RoundTrip(req)
 }
@@ -238,14 +327,5 @@ func adapt(t *transfer, resp *http.Response, err error) {
 		t.place.Refused()
 	case resp.StatusCode < 500:
 		t.place.Answered()
-	}
-}
-
-// fixLastModified mends a date that the gateway was seen to send ("... UTC"
-// where HTTP has "GMT", reported by users): the SDK fails a whole answer over
-// it.
-func fixLastModified(h http.Header) {
-	if date, ok := strings.CutSuffix(h.Get("Last-Modified"), " UTC"); ok {
-		h.Set("Last-Modified", date+" GMT")
 	}
 }

@@ -37,7 +37,7 @@ func listAs(ctx context.Context, k task, prefix string) iter.Seq2[Object, error]
 // listPages asks for a page after the other, as the loop gets there.
 func listPages(prefix string, page func(*listing) ([]Object, error)) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		l := &listing{prefix: prefix, tokens: map[string]bool{}}
+		l := &listing{prefix: prefix, tokens: map[string]bool{}, pages: map[string]bool{}}
 		for !l.end {
 			objects, err := page(l)
 			if err != nil {
@@ -58,6 +58,8 @@ type listing struct {
 	prefix   string
 	token    string          // of the next page; "": it goes on after last
 	tokens   map[string]bool // those that came already
+	pages    map[string]bool // likewise, by their first and last keys
+	empty    int             // pages in a row without an object
 	last     string          // the greatest key so far
 	unsorted bool            // a key came after a greater one
 	repeated bool            // a token was repeated: keys up to last are known
@@ -65,11 +67,24 @@ type listing struct {
 	end      bool
 }
 
+const (
+	// listStalls: the gateway first computes the checksums of files that workers
+	// wrote, minutes for large folders in which no byte moves (Runpod docs).
+	listStalls = 10
+	// maxEmpty is how many pages in a row may have no object and yet say that
+	// more come.
+	maxEmpty = 100
+)
+
 // page asks for the next page and returns its objects.
 func (l *listing) page(ctx context.Context, k task) ([]Object, error) {
 	t := k.transfer(ctx)
+	t.stall = listStalls * k.gw.policy.Stall
 	out, err := perform(t, k.gw.client.ListObjectsV2, l.request(k.gw.bucket))
 	if err != nil {
+		return nil, t.failure(err)
+	}
+	if err := l.circles(out.Contents); err != nil {
 		return nil, t.failure(err)
 	}
 	objects := l.fresh(out.Contents)
@@ -79,8 +94,10 @@ func (l *listing) page(ctx context.Context, k task) ([]Object, error) {
 	return objects, nil
 }
 
+// request asks for keys that are URL-encoded: XML has no way to write some of
+// the characters that keys may have.
 func (l *listing) request(bucket string) *s3.ListObjectsV2Input {
-	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &l.prefix}
+	in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &l.prefix, EncodingType: types.EncodingTypeUrl}
 	switch {
 	case l.token != "":
 		in.ContinuationToken = aws.String(l.token)
@@ -88,6 +105,24 @@ func (l *listing) request(bucket string) *s3.ListObjectsV2Input {
 		in.StartAfter = aws.String(l.last)
 	}
 	return in
+}
+
+// circles fails if a page came before, or if too many had nothing in them. A
+// page that is asked for again because its token was repeated may come again.
+func (l *listing) circles(page []types.Object) error {
+	if len(page) == 0 {
+		if l.empty++; l.empty > maxEmpty {
+			return fmt.Errorf("the listing does not go on after %q: %d pages in a row were empty", l.last, l.empty)
+		}
+		return nil
+	}
+	l.empty = 0
+	span := aws.ToString(page[0].Key) + "\x00" + aws.ToString(page[len(page)-1].Key)
+	if l.pages[span] && !l.repeated {
+		return fmt.Errorf("the listing does not go on after %q: the page from %q came before", l.last, aws.ToString(page[0].Key))
+	}
+	l.pages[span] = true
+	return nil
 }
 
 // fresh returns the objects of a page that did not come before.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,37 +38,37 @@ func headObject(ctx context.Context, k task, key string) (obj Object, own string
 var errOther = errors.New("what is stored under the key is not what was uploaded")
 
 // confirmObject looks whether an object is the one that was uploaded under our
-// id: by the id if the store keeps metadata, by its ETag if not, and always by
-// its size.
-func confirmObject(ctx context.Context, k task, want Object, own string) (Object, error) {
+// id. The id decides if the store keeps metadata, and one of etags if not: those
+// that it can have. The size must be right if it is said.
+func confirmObject(ctx context.Context, k task, want Object, own string, etags ...string) (Object, error) {
 	obj, id, err := headObject(ctx, k, want.Key)
 	if err != nil {
 		return Object{}, err
 	}
-	same := strings.EqualFold(obj.ETag, want.ETag)
-	known := want.ETag != "" && looksLikeParts(obj.ETag) // the ETags can be compared
-	switch {
-	case id != "" && id != own, id == "" && !same, obj.Size != want.Size, known && !same:
-		return Object{}, &Error{Op: k.op, Kind: ErrIntegrity, Err: fmt.Errorf("%w: it has %d bytes and ETag %s, not %d and %s",
+	ours := id == own
+	if id == "" {
+		ours = obj.ETag != "" && slices.ContainsFunc(etags, func(e string) bool { return strings.EqualFold(e, obj.ETag) })
+	}
+	if !ours || obj.Size >= 0 && obj.Size != want.Size {
+		return Object{}, &Error{Op: k.op, Kind: ErrIntegrity, Err: fmt.Errorf("%w: it has %d bytes and ETag %.100q, not %d and %q",
 			errOther, obj.Size, obj.ETag, want.Size, want.ETag)}
 	}
+	obj.Size = want.Size
 	return obj, nil
 }
 
 // isNotYet reports whether a look has found nothing, or something older.
 func isNotYet(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, errOther) }
 
-// deleteObject removes an object; one that is not there is no error.
+// deleteObject removes an object. It is no error if the gateway says that there
+// is none; a 404 that says something else, or nothing, is.
 func deleteObject(ctx context.Context, k task, key string) error {
 	t := k.transfer(ctx)
 	_, err := perform(t, k.gw.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &k.gw.bucket, Key: &key})
-	if err == nil {
+	if err == nil || apiCode(err) == "NoSuchKey" {
 		return nil
 	}
-	if err = t.failure(err); errors.Is(err, ErrNotFound) && apiCode(err) != "NoSuchBucket" {
-		return nil
-	}
-	return err
+	return t.failure(err)
 }
 
 func trimETag(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }

@@ -17,83 +17,121 @@ const (
 	s3Forbidden = 4
 )
 
-var errStalled = errors.New("no byte moved for too long")
+var errStalled = errors.New("no byte moved for too long, or too few")
 
 // s3Seen is everything about an S3 attempt that the verdict depends on.
 type s3Seen struct {
 	status    int
-	code      string // the gateway's error code; "" when it gave none
+	code      string // the gateway's error code; "" if it gave none
 	err       error
 	input     error // the input could not be read
 	attempt   int   // failed attempts in a row, this one included
 	forbidden int   // 403s so far, this one included
 	trusted   bool  // meanwhile the same key was good for something else
+	expired   int   // answers so far that the session token has expired, this one included
+	expecting bool  // the request had asked for a 100 Continue before its body
+}
+
+// end gives up for a kind of failure.
+func (s s3Seen) end(kind error, reason string) decision {
+	return decision{verdict: VerdictGiveUp, kind: kind, reason: reason}
+}
+
+// again sends another attempt, unless this one was the n-th of at most most.
+func (s s3Seen) again(n, most int, kind error, reason string) decision {
+	if n >= most {
+		return s.end(kind, reason)
+	}
+	return decision{verdict: VerdictRetryBackoff, kind: kind, reason: reason}
 }
 
 // classifyS3 decides about a failed attempt against the S3 gateway. Every
 // operation here may run twice.
 func classifyS3(s s3Seen) decision {
-	end := func(kind error, reason string) decision {
-		return decision{verdict: VerdictGiveUp, kind: kind, reason: reason}
-	}
-	again := func(most int, n int, kind error, reason string) decision {
-		if n >= most {
-			return end(kind, reason)
-		}
-		return decision{verdict: VerdictRetryBackoff, kind: kind, reason: reason}
-	}
+	_, odd := errors.AsType[*noResultError](s.err)
 	switch {
 	case errors.Is(s.input, errChanged):
-		return end(ErrIntegrity, "the input changed while it was uploaded")
+		return s.end(ErrIntegrity, "the input changed while it was uploaded")
 	case s.input != nil:
-		return end(nil, "the input cannot be read")
-	case s.status == http.StatusInsufficientStorage, s.code == "QuotaExceeded":
-		return end(ErrVolumeFull, "no room on the volume")
-	case s.code == "BadDigest", s.code == "XAmzContentSHA256Mismatch", s.code == "XAmzContentChecksumMismatch":
-		return again(maxThin+1, s.attempt, ErrIntegrity, "the body arrived damaged")
-	case s.code == "RequestTimeTooSkewed":
-		return again(maxThin+1, s.attempt, ErrUnauthorized, "this machine's clock and the gateway's differ")
-	case s.code == "IncompleteBody", s.code == "RequestTimeout":
-		return again(s3Attempts, s.attempt, nil, "the body did not arrive whole")
+		return s.end(nil, "the input cannot be read")
+	case errors.Is(s.err, errTooLong):
+		return s.end(ErrTooLarge, "the answer is too long")
+	case odd:
+		return s.again(s.attempt, s3Attempts, nil, "the answer was not the result")
 	}
+	if d := s.byCode(); d.reason != "" {
+		return d
+	}
+	return s.byStatus()
+}
+
+// byCode decides by the gateway's error code. It returns the zero decision for
+// the others.
+func (s s3Seen) byCode() decision {
+	switch s.code {
+	case "QuotaExceeded":
+		return s.end(ErrVolumeFull, "no room on the volume")
+	case "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
+		return s.again(s.attempt, maxThin+1, ErrIntegrity, "the body arrived damaged")
+	case "RequestTimeTooSkewed":
+		return s.again(s.attempt, maxThin+1, ErrUnauthorized, "this machine's clock and the gateway's differ")
+	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
+		return s.again(s.expired, 2, ErrUnauthorized, "the session token has expired")
+	case "IncompleteBody", "RequestTimeout":
+		return s.again(s.attempt, s3Attempts, nil, "the body did not arrive whole")
+	}
+	return decision{}
+}
+
+func (s s3Seen) byStatus() decision {
 	switch s.status {
 	case 0:
-		return classifyS3Error(s, again)
+		return s.byError()
+	case http.StatusInsufficientStorage:
+		return s.end(ErrVolumeFull, "no room on the volume")
 	case http.StatusForbidden:
 		most := s3Forbidden
 		if s.trusted {
 			most = s3Attempts
 		}
-		return again(most, s.forbidden, ErrUnauthorized, "the S3 credentials were refused")
+		return s.again(s.forbidden, most, ErrUnauthorized, "the S3 credentials were refused")
 	case http.StatusUnauthorized:
-		return end(ErrUnauthorized, "the S3 credentials were refused")
+		return s.end(ErrUnauthorized, "the S3 credentials were refused")
+	case http.StatusProxyAuthRequired:
+		return s.end(ErrUnauthorized, "a proxy asks for a name and password")
 	case http.StatusNotFound:
-		return end(ErrNotFound, "no such object or bucket")
+		return s.end(ErrNotFound, "no such object or bucket")
 	case http.StatusRequestEntityTooLarge:
-		return end(ErrTooLarge, "the object is too large")
+		return s.end(ErrTooLarge, "the object is too large")
 	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
-		return end(ErrIntegrity, "the object changed")
+		return s.end(ErrIntegrity, "the object changed")
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return again(s3Attempts, s.attempt, ErrRateLimited, "the gateway asked to slow down")
+		return s.again(s.attempt, s3Attempts, ErrRateLimited, "the gateway asked to slow down")
 	case http.StatusNotImplemented:
-		return end(ErrBadRequest, "not supported by the gateway")
+		return s.end(ErrBadRequest, "not supported by the gateway")
 	}
-	if s.status >= 500 || s.status < 300 { // an answer of 200 can carry an error, or break off
-		return again(s3Attempts, s.attempt, nil, "the gateway failed")
+	switch {
+	case s.status >= 500 || s.status < 300: // an answer of 200 can carry an error, or break off
+		return s.again(s.attempt, s3Attempts, nil, "the gateway failed")
+	case s.status < 400:
+		return s.end(ErrNotFound, "the volume is at another address")
+	case s.expecting && (s.status == http.StatusExpectationFailed || s.status == http.StatusBadRequest):
+		return s.again(s.attempt, 2, ErrBadRequest, "it may be the Expect header that was refused")
 	}
-	return end(ErrBadRequest, "the request was refused")
+	return s.end(ErrBadRequest, "the request was refused")
 }
 
-func classifyS3Error(s s3Seen, again func(int, int, error, string) decision) decision {
+// byError decides about an attempt that got no answer.
+func (s s3Seen) byError() decision {
 	switch {
 	case isPermanent(s.err):
-		return decision{verdict: VerdictGiveUp, reason: "cannot connect: certificate or address is wrong"}
+		return s.end(nil, "cannot connect: certificate or address is wrong")
 	case isHostNotFound(s.err):
-		return again(maxThin+1, s.attempt, ErrNotFound, "host name not found")
+		return s.again(s.attempt, maxThin+1, ErrNotFound, "host name not found")
 	case errors.Is(s.err, errStalled):
-		return again(s3Attempts, s.attempt, nil, "the connection stalled")
+		return s.again(s.attempt, s3Attempts, nil, "the connection stalled")
 	default:
-		return again(s3Attempts, s.attempt, nil, "the connection failed")
+		return s.again(s.attempt, s3Attempts, nil, "the connection failed")
 	}
 }
 
@@ -117,7 +155,18 @@ func skewAdvice(gateways string, now time.Time) string {
 	return fmt.Sprintf("this machine's clock is %s %s the gateway's: set it right, %s", by.Round(time.Second), way, most)
 }
 
-func s3Advice(d decision) string {
+// s3Advice says what to do about an operation that ended so.
+func s3Advice(d decision, status int, code string) string {
+	switch {
+	case status == http.StatusProxyAuthRequired:
+		return "set the proxy's name and password: HTTPS_PROXY, or WithHTTPTransport"
+	case code == "ExpiredToken", code == "ExpiredTokenException", code == "TokenRefreshRequired":
+		return "have the credentials provider return a fresh session token"
+	case code == "NoSuchBucket":
+		return "check the volume's id (WithVolume, WithS3Endpoint or RUNPOD_S3_BUCKET_NAME), and that its data center is that of the address"
+	case status/100 == 3:
+		return "the usual cause is another data center's address: check WithVolume, WithS3Endpoint or RUNPOD_S3_ENDPOINT_URL"
+	}
 	switch d.kind {
 	case ErrUnauthorized:
 		return "check the S3 access key (not the API key) and this machine's clock"

@@ -1,12 +1,14 @@
 package runpod
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/gpuburst/runpod-go/internal/backoff"
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
@@ -34,10 +37,15 @@ type transfer struct {
 	failures  int           // in a row
 	quick     int           // of those, the ones that failed within MaxBackoff
 	forbidden int           // 403s
+	expired   int           // answers that the session token has expired
+	renew     func()        // has the next attempt ask for credentials anew
+	expecting bool          // the last attempt had asked for a 100 Continue
+	advice    string        // about what arrived damaged; "": s3Advice's
 	accepted  *atomic.Int64 // when the gateway last did what it was asked, in Unix nanoseconds
-	date      string        // by the gateway's clock, of its last refusal
+	answer    http.Header   // of the last answer
 	place     line.Place
 	stall     time.Duration // ends an attempt in which no byte moved for so long
+	streams   bool          // the result's body is read by whoever asked for it
 	careful   bool          // an attempt that may have worked is not repeated
 	doubt     bool          // the last attempt was such a one
 	late      bool          // a whole body went out that nobody has answered for
@@ -71,21 +79,23 @@ func (t *transfer) inputError() error {
 	return t.input
 }
 
-// record notes an attempt that has come to its answer's headers, or its error.
+// record notes an attempt that has come to its answer, or its error.
 func (t *transfer) record(start time.Time, resp *http.Response, err error) {
 	a := Attempt{Start: start, Duration: time.Since(start), Err: err, Reason: "answered"}
 	if resp != nil {
-		a.Status, t.date = resp.StatusCode, resp.Header.Get("Date")
+		a.Status, t.answer = resp.StatusCode, resp.Header
 	}
 	t.attempts = append(t.attempts, a)
 	if a.Duration >= t.policy.MaxBackoff {
 		t.quick = 0
 	}
-	if err == nil && a.Status < 300 {
-		t.failures, t.quick, t.last = 0, 0, decision{}
-		t.accepted.Store(time.Now().UnixNano())
-		t.log(&a)
-	}
+}
+
+// succeeded notes that the last attempt's answer is the result.
+func (t *transfer) succeeded() {
+	t.failures, t.quick, t.last = 0, 0, decision{}
+	t.accepted.Store(time.Now().UnixNano())
+	t.log(&t.attempts[len(t.attempts)-1])
 }
 
 func (t *transfer) log(a *Attempt) {
@@ -105,23 +115,32 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 	if a.Status == http.StatusForbidden {
 		t.forbidden++
 	}
+	code := apiCode(err)
+	if strings.HasPrefix(code, "ExpiredToken") || code == "TokenRefreshRequired" {
+		t.expired++
+		t.renew()
+	}
 	t.last = classifyS3(s3Seen{
-		status: a.Status, code: apiCode(err), err: err, input: t.inputError(),
-		attempt: t.failures, forbidden: t.forbidden, trusted: t.trusted(),
+		status: a.Status, code: code, err: err, input: t.inputError(), attempt: t.failures,
+		forbidden: t.forbidden, trusted: t.trusted(), expired: t.expired, expecting: t.expecting,
 	})
 	a.Verdict, a.Reason = t.last.verdict, t.last.reason
 	if a.Verdict == VerdictRetryBackoff {
 		t.schedule(a)
 	}
 	t.log(a)
-	t.doubt = t.careful && a.Verdict == VerdictRetryBackoff && mayHaveWorked(a.Status, apiCode(err))
+	t.doubt = t.careful && a.Verdict == VerdictRetryBackoff && mayHaveWorked(a.Status, code)
 	return a.Verdict == VerdictRetryBackoff && !t.doubt
 }
 
 // schedule draws the delay before the next attempt, unless the context would end
 // within it.
 func (t *transfer) schedule(a *Attempt) {
-	a.Delay = t.policy.backoff(t.quick, time.Since(a.Start), -1, rand.Float64())
+	said := time.Duration(-1)
+	if a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable {
+		said = backoff.RetryAfter(t.answer.Get("Retry-After"), time.Now())
+	}
+	a.Delay = t.policy.backoff(t.quick, time.Since(a.Start), said, rand.Float64())
 	t.quick++
 	if deadline, ok := t.ctx.Deadline(); ok && time.Now().Add(a.Delay).After(deadline) {
 		a.Verdict, a.Delay, a.Reason = VerdictGiveUp, 0, "the context ends before another attempt could be made"
@@ -179,15 +198,18 @@ func (t *transfer) failure(err error) error {
 		}
 		return e
 	}
-	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: t.plainCause(err), Advice: s3Advice(t.last)}
+	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: t.plainCause(err)}
 	if n := len(t.attempts); n > 0 {
 		e.Status = t.attempts[n-1].Status
+	}
+	if e.Advice = s3Advice(t.last, e.Status, apiCode(err)); e.Kind == ErrIntegrity {
+		e.Advice = cmp.Or(t.advice, e.Advice)
 	}
 	if input := t.inputError(); input != nil {
 		e.Err = input
 	}
 	if apiCode(err) == "RequestTimeTooSkewed" {
-		e.Advice = skewAdvice(t.date, time.Now())
+		e.Advice = skewAdvice(t.answer.Get("Date"), time.Now())
 	}
 	if t.last.expired {
 		e.Err = errors.Join(context.DeadlineExceeded, e.Err)
@@ -197,23 +219,22 @@ func (t *transfer) failure(err error) error {
 }
 
 // damaged makes the error of something that arrived otherwise than it was sent.
-func (t *transfer) damaged(err error) error {
-	t.last = decision{kind: ErrIntegrity}
+func (t *transfer) damaged(err error, advice string) error {
+	t.last, t.advice = decision{kind: ErrIntegrity}, advice
 	return t.failure(err)
 }
 
 // plainCause is the heart of an SDK error: the gateway's words, or the
 // transport's.
 func (t *transfer) plainCause(err error) error {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		said := api.ErrorMessage()
-		if clean := string(redacted([]byte(said), t.secrets)); clean != said {
-			return &smithy.GenericAPIError{Code: api.ErrorCode(), Message: clean}
-		}
-		return api
+	if said, ok := errors.AsType[*s3Refusal](err); ok {
+		return said
 	}
 	if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 		return send.Err
+	}
+	if odd, ok := errors.AsType[*noResultError](err); ok {
+		return odd
 	}
 	return err
 }
