@@ -188,7 +188,7 @@ var conformanceCases = []conformanceCase{
 		if _, err := c.Upload(ctx, "cut", Bytes("b", data)); err != nil {
 			return err
 		}
-		if n := c.Stats().S3Attempts - before; n > 2+6 {
+		if n := c.Stats().S3Attempts - before; n > 3+6 {
 			return fmt.Errorf("%d requests", n)
 		}
 		var got bytes.Buffer
