@@ -238,36 +238,37 @@ func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.c
 
 // Readiness.
 
-// Warm has n workers start, and returns when n distinct ones have answered or
-// are listed as ready by the control plane. It returns how many are up. With
-// fewer than n the error says why it waits no longer: ctx has ended, no worker
-// came for [RetryPolicy.GiveUp], no further one for [RetryPolicy.QueueWait], or
-// the endpoint refuses for good. Most callers use [WithWarmup] instead.
+// Warm starts workers until n are up: until n distinct ones have answered, or the
+// control plane lists n as ready. It returns how many are up. If these are fewer
+// than n, the error says why Warm does not wait longer: ctx has ended, no worker
+// came within [RetryPolicy.GiveUp], no further one came within
+// [RetryPolicy.QueueWait], or the endpoint refuses for good. Most callers should
+// use [WithWarmup] instead.
 //
-// It works by light requests, GET /ping unless [WithWarmPath] says otherwise,
-// sent all at once: the autoscaler asks for one worker per scaler value of
-// requests that it sees (Runpod docs; 4 unless the control plane says
-// otherwise), so n workers take 4(n-1)+1 of them, and one more is sent. One after
-// the other would raise one worker.
+// Warm sends light requests, GET /ping unless [WithWarmPath] says otherwise, all
+// at once. The autoscaler asks for one worker per scaler value of requests that it
+// sees (Runpod docs; 4 unless the control plane says otherwise), so n workers take
+// 4(n-1)+1 requests, and one more is sent. Requests that are sent one after the
+// other would start one worker only.
 //
 // All callers and [WithWarmup] share one wake: if a caller's ctx ends, the wake
-// goes on. Workers that are up are kept from idling out by a request each,
-// every 3/5 of [RetryPolicy.IdleTimeout], until the calls that follow have come
-// and gone, at most for [RetryPolicy.WarmFor]. Close ends it. Idle workers are
-// billed: see Stats.WarmWorkerSeconds.
+// goes on. Each worker that is up gets a light request every 3/5 of
+// [RetryPolicy.IdleTimeout], so that it does not idle out, until the calls that
+// follow have come and gone, or for [RetryPolicy.WarmFor] if none come. Close ends
+// the wake. Idle workers are billed: see Stats.WarmWorkerSeconds.
 //
-// Light requests are no calls: they take no place in flight and no pace, and
-// every call that is sent takes the place of one. They are never sent while
-// calls keep all workers busy, and a worker answers one in an instant.
+// Light requests are no calls: they take no place in flight and no pace, and every
+// call that is sent replaces one. They are never sent while calls keep all workers
+// busy, and a worker answers one in an instant.
 //
-// Limits: an endpoint that drops starting workers as soon as demand falls
-// (inferred, not documented) may do so when the first worker answers the
-// requests that were to raise the others; use [Client.HoldWorkers] there.
-// Workers that do not name themselves are told apart only with [WithControl]. A
-// worker that is up already may answer light requests faster than they add up to
-// what asks for a second one; they are repeated, and calls ask for it too. With
-// a scaler value of 1, a call that is sent before the light request whose place
-// it takes has left may start one worker more.
+// Warm has limits. An endpoint that drops starting workers as soon as demand falls
+// (inferred, not documented) may do so when the first worker answers the requests
+// that were to start the others; use [Client.HoldWorkers] there. Workers that do
+// not name themselves are told apart only with [WithControl]. A worker that is up
+// already may answer light requests faster than they add up to the demand for a
+// second one; they are repeated, and calls add to the demand too. With a scaler
+// value of 1, a call may start one worker more than are needed, if it is sent
+// before the light request that it replaces has left.
 func (c *Client) Warm(ctx context.Context, n int) (int, error) { return c.warmer.warm(ctx, n) }
 
 // HoldWorkers raises the endpoint's minimum of workers to n, so that a burst
