@@ -92,6 +92,9 @@ func (c *config) setDefaults() {
 	c.bufferMemory = cmp.Or(c.bufferMemory, defaultBufferMemory)
 	c.warm.path = cmp.Or(c.warm.path, defaultWarmPath)
 	c.policy = c.policy.withDefaults()
+	if c.control != nil {
+		c.control = guardedControl{c.control}
+	}
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}

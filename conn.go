@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -66,13 +69,23 @@ func (c *connCounter) counts() (opened, peak int) {
 	return c.opened, c.peak
 }
 
+// dialGuarded dials on a goroutine of its own, so that a panic or a Goexit of the
+// caller's function is an error: net/http dials where nobody could recover it.
+func dialGuarded(ctx context.Context, dial dialFunc, network, addr string) (conn net.Conn, err error) {
+	err = line.Apart(func() error { conn, err = dial(ctx, network, addr); return err })
+	if err == nil && conn == nil {
+		err = errors.New("the dial function returned nil and no error")
+	}
+	return conn, err
+}
+
 // counted wraps a dial function so that c counts what it opens.
 func (c *connCounter) counted(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(c.life, cancel)()
-		conn, err := dial(ctx, network, addr)
+		conn, err := dialGuarded(ctx, dial, network, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,8 @@ package runpod
 import (
 	"context"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // ControlPlane is what a Client needs of the service's control plane, about its
@@ -16,6 +18,28 @@ type ControlPlane interface {
 	SetMinWorkers(ctx context.Context, n int) (Scaling, error)
 	// Workers lists the workers that there are.
 	Workers(ctx context.Context) ([]WorkerState, error)
+}
+
+// guardedControl keeps a caller's control plane from ending the process, or the
+// goroutine that asks it: a panic becomes an error.
+type guardedControl struct{ ControlPlane }
+
+// Scaling asks the control plane.
+func (g guardedControl) Scaling(ctx context.Context) (s Scaling, err error) {
+	err = line.Apart(func() error { s, err = g.ControlPlane.Scaling(ctx); return err })
+	return s, err
+}
+
+// SetMinWorkers tells the control plane.
+func (g guardedControl) SetMinWorkers(ctx context.Context, n int) (s Scaling, err error) {
+	err = line.Apart(func() error { s, err = g.ControlPlane.SetMinWorkers(ctx, n); return err })
+	return s, err
+}
+
+// Workers asks the control plane.
+func (g guardedControl) Workers(ctx context.Context) (workers []WorkerState, err error) {
+	err = line.Apart(func() error { workers, err = g.ControlPlane.Workers(ctx); return err })
+	return workers, err
 }
 
 // Scaling is how an endpoint scales and where, according to the control plane.

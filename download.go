@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/gpuburst/runpod-go/internal/backoff"
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // maxBreaks is how often in a row a download may break without a byte of
@@ -253,9 +254,11 @@ func downloadParts(ctx context.Context, k task, key string, f *wholeFile, partSi
 	})
 	var readers sync.WaitGroup
 	start := func(r *reading) {
-		if err := r.readAll(ctx); err != nil {
-			cancel(err) // the first one counts
-		}
+		line.Guard(func() error { return r.readAll(ctx) }, func(err error) {
+			if err != nil {
+				cancel(err) // the first one counts
+			}
+		})
 	}
 	readers.Go(func() { defer first.learn(); start(first) })
 	<-known

@@ -329,10 +329,12 @@ func (t *trip) cleanUp(ctx context.Context) {
 			continue
 		}
 		wg.Go(func() {
-			if err := t.volume.delete(ctx, "delete "+key, key); err != nil {
-				t.logger.LogAttrs(ctx, slog.LevelWarn, "input left on the volume",
-					slog.String("job", t.job.ID), slog.String("key", key), slog.String("error", err.Error()))
-			}
+			line.Guard(func() error { return t.volume.delete(ctx, "delete "+key, key) }, func(err error) {
+				if err != nil {
+					t.logger.LogAttrs(ctx, slog.LevelWarn, "input left on the volume",
+						slog.String("job", t.job.ID), slog.String("key", key), slog.String("error", err.Error()))
+				}
+			})
 		})
 	}
 	wg.Wait()

@@ -157,22 +157,33 @@ func (m *multipart) keep(number int32, s sentPart) {
 // finish sends the parts and has them put together. An upload that has failed
 // is given up, unless another attempt can go on with it.
 func (m *multipart) finish(ctx context.Context, send func() error) (obj Object, err error) {
+	stored := false
+	defer func() {
+		if !stored { // also if reading the input has ended the goroutine
+			m.leave(ctx)
+		}
+	}()
 	for tries := 1; ; tries++ {
 		if err = send(); err == nil {
 			obj, err = m.complete(ctx)
 		}
 		if err == nil {
+			stored = true
 			return m.ended(obj), nil
 		}
 		if tries == maxThin+1 || !m.hasLost(ctx, err) {
-			break
+			return Object{}, err
 		}
 	}
+}
+
+// leave gives up an upload that is not stored: its parts stay only if it can be
+// gone on with.
+func (m *multipart) leave(ctx context.Context) {
+	defer m.resume.unclaim()
 	if m.resume == nil {
 		m.abort(ctx)
 	}
-	m.resume.unclaim()
-	return Object{}, err
 }
 
 // ended takes note that the object is there.

@@ -16,7 +16,8 @@ func uploadStream(ctx context.Context, u *upload) (Object, error) {
 		return Object{}, u.unreadable(ctx, err)
 	}
 	s := &stream{upload: u, r: r}
-	closed := sync.OnceFunc(func() { r.Close() })
+	var once sync.Once
+	closed := func() { once.Do(func() { r.Close() }) }
 	defer closed()
 	defer context.AfterFunc(ctx, closed)() // a read that blocks ends with the context
 
@@ -32,9 +33,8 @@ func uploadStream(ctx context.Context, u *upload) (Object, error) {
 		}
 		return u.put(ctx, body{in: u.in, size: size, local: true, open: first.Open})
 	}
-	m, err := createMultipart(ctx, u)
+	m, err := s.create(ctx, first)
 	if err != nil {
-		first.Free()
 		return Object{}, err
 	}
 	return m.finish(ctx, func() error { return m.sendParts(ctx, u.buffers.Blocks(), s.from(first), nil) })
@@ -45,6 +45,16 @@ type stream struct {
 	*upload
 	r    io.Reader
 	read int64
+}
+
+// create begins an upload in parts. If that fails, the first part is freed.
+func (s *stream) create(ctx context.Context, first *line.Chunk) (m *multipart, err error) {
+	defer func() {
+		if m == nil {
+			first.Free()
+		}
+	}()
+	return createMultipart(ctx, s.upload)
 }
 
 // next reads the content of a part.

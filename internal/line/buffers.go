@@ -135,7 +135,12 @@ func (b *Buffers) Read(ctx context.Context, r io.Reader, n int) (*Chunk, error) 
 	if err := b.reserve(ctx, n); err != nil {
 		return nil, err
 	}
-	c := &Chunk{from: b, n: n}
+	c, filled := &Chunk{from: b, n: n}, false
+	defer func() {
+		if !filled { // also if r has panicked
+			c.Free()
+		}
+	}()
 	for range n {
 		m := b.memory()
 		c.blocks = append(c.blocks, m)
@@ -143,15 +148,16 @@ func (b *Buffers) Read(ctx context.Context, r io.Reader, n int) (*Chunk, error) 
 		c.size += int64(got)
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			filled = true
 			return c, nil
 		case err == nil && ctx.Err() != nil:
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			c.Free()
 			return nil, err
 		}
 	}
+	filled = true
 	return c, nil
 }
 

@@ -41,6 +41,15 @@ func Guard(f func() error, done func(error)) {
 	err = f()
 }
 
+// Apart is [Guard] for a caller whose own goroutine must go on: it runs f on
+// another one, waits for it, and returns its error.
+func Apart(f func() error) (err error) {
+	done := make(chan struct{})
+	go Guard(f, func(e error) { err = e; close(done) })
+	<-done
+	return err
+}
+
 // GuardReader keeps a reader of other people's, which is read on goroutines of
 // net/http's, from ending the process: what Read, Seek and Close do that is no
 // error becomes one, see [Guard], and so does a count that no Read may return.

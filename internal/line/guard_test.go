@@ -47,6 +47,19 @@ func TestGuardIsDoneWhateverHappens(t *testing.T) {
 	}
 }
 
+func TestApartLetsTheCallerGoOn(t *testing.T) {
+	bad := errors.New("bad")
+	if err := Apart(func() error { return bad }); err != bad {
+		t.Error(err)
+	}
+	if err := Apart(func() error { runtime.Goexit(); return nil }); err != ErrGoexit {
+		t.Error(err)
+	}
+	if err := Apart(func() error { panic(bad) }); !errors.Is(err, bad) {
+		t.Error(err)
+	}
+}
+
 // What panics or exits on a goroutine of ForEach's ends it with an error.
 func TestForEachOutlivesItsFunctions(t *testing.T) {
 	for name, f := range map[string]func(){"panic": func() { panic("at the disco") }, "exit": runtime.Goexit} {
