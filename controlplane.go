@@ -44,7 +44,9 @@ func (g guardedControl) Workers(ctx context.Context) (workers []WorkerState, err
 
 // Scaling is how an endpoint scales and where, according to the control plane.
 type Scaling struct {
-	EndpointID             string
+	// EndpointID is the endpoint's id.
+	EndpointID string
+	// MinWorkers are always up, and billed; there are never more than MaxWorkers.
 	MinWorkers, MaxWorkers int
 	// IdleTimeout is how long a worker stays after its last request.
 	IdleTimeout time.Duration
@@ -64,8 +66,8 @@ type Scaling struct {
 
 // WorkerState is one worker, as the control plane lists it.
 type WorkerState struct {
-	ID     string
-	Status WorkerStatus
+	ID     string       // as in the header X-Runpod-Worker-Id
+	Status WorkerStatus // what it is doing
 }
 
 // WorkerStatus is what a worker is doing.

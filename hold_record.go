@@ -14,11 +14,11 @@ import (
 
 // HoldRecord is what is recorded about a hold, outside the process that holds.
 type HoldRecord struct {
-	ID       string    `json:"id"`
-	Endpoint string    `json:"endpoint"`
-	Round    int       `json:"round"`   // holds of one round restore the same minimum
-	Workers  int       `json:"workers"` // the minimum that this hold asks for
-	Before   int       `json:"before"`  // the minimum that its round restores
+	ID       string    `json:"id"`       // the hold's, unique
+	Endpoint string    `json:"endpoint"` // the endpoint's id
+	Round    int       `json:"round"`    // holds of one round restore the same minimum
+	Workers  int       `json:"workers"`  // the minimum that this hold asks for
+	Before   int       `json:"before"`   // the minimum that its round restores
 	Phase    HoldPhase `json:"phase"`
 	Owner    string    `json:"owner"` // host name and process id, for people
 	Taken    time.Time `json:"taken"`
