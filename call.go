@@ -37,9 +37,13 @@ type call struct {
 	answer     *Observation // the last attempt's
 	delay      time.Duration
 	retries    retryState
-	ticket     int64 // its place in line, by when it first came
-	unpinned   bool  // it has been sent on to another worker
+	ticket     int64     // its place in line, by when it first came
+	view       *callView // for the observers; nil: there are none
+	unpinned   bool      // it has been sent on to another worker
 	mayHaveRun bool
+
+	waitedPlace time.Duration // for places in flight
+	waitedCold  time.Duration // in attempts that met no worker, and in the backoffs after them
 
 	// Room for what nearly every call needs, so that it costs no allocation.
 	request   http.Request
@@ -78,6 +82,7 @@ func (c *call) run(loop *retryablehttp.Client, req *http.Request) (*http.Respons
 	defer c.cleanUp()
 	c.request = *req.WithContext(c)
 	c.start = time.Now()
+	c.show(&c.request)
 	c.attempts, c.answer = c.attempts1[:0], &c.attempt1.Observation
 	c.ep.counts.calls.Add(1)
 	c.loop.Request = &c.request
@@ -156,9 +161,10 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.makeWay()
-	a.begin(c, c.op)
+	ctx, header := c.showAttempt(a, req)
+	a.begin(ctx)
 	c.ep.counts.attempts.Add(1)
-	resp, err := c.roundTrip(a, req)
+	resp, err := c.roundTrip(a, req, header)
 	if err != nil {
 		a.failed(err)
 		return nil, err
@@ -169,7 +175,12 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 // place waits for a place in flight. The attempt that gets it gives it back.
 func (c *call) place() error {
 	c.pending = nil
-	if err := c.ep.admission.gate.AcquireAgain(c, c.life.done, &c.ticket); err != nil {
+	came := time.Now()
+	err := c.ep.admission.gate.AcquireAgain(c, c.life.done, &c.ticket)
+	waited := time.Since(came)
+	c.waitedPlace += waited
+	c.ep.counts.waitedPlace.Add(int64(waited))
+	if err != nil {
 		if c.life.isClosed() {
 			return ErrClosed
 		}
@@ -226,8 +237,9 @@ func (c *call) makeWay() {
 
 // roundTrip sends an attempt's own copy of the request: with the body opened
 // anew, and without a pin that the call was told to drop.
-func (c *call) roundTrip(a *attempt, req *http.Request) (*http.Response, error) {
+func (c *call) roundTrip(a *attempt, req *http.Request, header http.Header) (*http.Response, error) {
 	out := req.WithContext(a.traced())
+	out.Header = header
 	body, err := c.body.open()
 	if err != nil {
 		return nil, err
@@ -317,12 +329,26 @@ func (c *call) record(a *attempt, d decision) {
 		Verdict: d.verdict, Cause: d.cause, Reason: d.reason, Delay: c.delay, Err: a.Err,
 	}
 	c.attempts = append(c.attempts, record)
+	if d.cold {
+		c.waitedCold += a.Elapsed
+		c.ep.counts.waitedCold.Add(int64(a.Elapsed))
+	}
 	c.log(slog.LevelDebug, "attempt", a.Err)
-	c.ep.observers.attemptEnd(a.observed, AttemptInfo{Op: c.op, Number: a.Number}, record)
+	c.attemptShown(a, record)
 }
 
 // wait is the pause between two attempts: the only one there is.
-func (c *call) wait() error { return c.sleep(c.delay) }
+func (c *call) wait() error {
+	began := time.Now()
+	err := c.sleep(c.delay)
+	waited := time.Since(began)
+	c.ep.counts.waitedBackoff.Add(int64(waited))
+	if c.last.cold {
+		c.waitedCold += waited
+		c.ep.counts.waitedCold.Add(int64(waited))
+	}
+	return err
+}
 
 // sleep waits for d, or for the end of the context or the Client.
 func (c *call) sleep(d time.Duration) error { return backoff.SleepUntil(c, c.life.done, ErrClosed, d) }
@@ -332,7 +358,11 @@ func (c *call) handOver(resp *http.Response) {
 	if c.last.bodyGone { // it would not have been the last, had there been another body
 		c.log(slog.LevelWarn, "gave up", nil)
 	}
-	if body, ok := resp.Body.(*attemptBody); ok {
+	body, ok := resp.Body.(*attemptBody)
+	if !ok || body.ReadCloser == http.NoBody {
+		c.shown(resp.StatusCode, 0, nil)
+	}
+	if ok {
 		body.owner = c
 	}
 }

@@ -17,9 +17,10 @@ import (
 // the call to the reader of the answer's body.
 type attempt struct {
 	Observation
-	ep       *endpoint
-	start    time.Time
-	observed []context.Context // each observer's own
+	ep    *endpoint
+	start time.Time
+	info  AttemptInfo // for the observers, if there are any
+	seen  span        // likewise
 
 	ctx    context.Context // ends with the caller's, at the limit, and with the attempt
 	cancel context.CancelCauseFunc
@@ -34,12 +35,8 @@ type attempt struct {
 	headers atomic.Bool  // the headers were handed to conn
 }
 
-// begin shows the attempt to the observers and starts its clock.
-func (a *attempt) begin(ctx context.Context, op string) {
-	if len(a.ep.observers) > 0 {
-		a.observed = a.ep.observers.attemptStart(ctx, AttemptInfo{Op: op, Number: a.Number})
-		ctx = a.observed[len(a.observed)-1]
-	}
+// begin starts the attempt's clock.
+func (a *attempt) begin(ctx context.Context) {
 	a.start = time.Now()
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	a.clock = time.AfterFunc(a.ep.policy.attemptLimit(), a.expire)
@@ -157,25 +154,43 @@ func (a *attempt) wrote() bool {
 type attemptBody struct {
 	io.ReadCloser
 	a     *attempt
+	read  int64
 	owner bodyOwner // nil: the call has not handed it to its caller
 }
 
-// bodyOwner makes the error of an answer's body that cannot be read to its end.
-type bodyOwner interface{ explain(error) error }
+// bodyOwner is the call whose answer's body the caller reads: it makes the error
+// of one that cannot be read to its end, and learns when nothing more is read.
+type bodyOwner interface {
+	explain(error) error
+	shown(status int, read int64, err error)
+}
 
 func (b *attemptBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
 	if err == nil {
 		return n, nil
 	}
 	if err != io.EOF && b.owner != nil {
 		err = b.owner.explain(err)
 	}
-	b.a.finish()
+	b.conclude(err)
 	return n, err
 }
 
 func (b *attemptBody) Close() error {
-	defer b.a.finish()
+	defer b.conclude(io.EOF)
 	return b.ReadCloser.Close()
+}
+
+// conclude ends the attempt, and the call if its caller has the body.
+func (b *attemptBody) conclude(err error) {
+	defer b.a.finish()
+	if b.owner == nil {
+		return
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	b.owner.shown(b.a.Status, b.read, err)
 }

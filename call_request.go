@@ -18,6 +18,8 @@ type callOptions struct {
 	idempotent  bool
 	decided     bool // the caller has said whether it is
 	anyWorker   bool
+	route       string              // for observers; "": the path
+	job         string              // likewise: the job that the call is part of
 	pin         string              // the worker that the request is for, as the header says it; "": any
 	beforeSend  func()              // called before each attempt; nil: nobody asks for it
 	afterAnswer func(worker string) // called with the worker that gave the final answer; nil: likewise

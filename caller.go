@@ -35,7 +35,7 @@ func (cr *caller) call(ctx context.Context, method, path string, in, out any, op
 }
 
 // within is call for one whose settings are there and whose lifetime has begun.
-func (cr *caller) within(ctx context.Context, method, path string, in, out any, opts []CallOption) (*Response, error) {
+func (cr *caller) within(ctx context.Context, method, path string, in, out any, opts []CallOption) (r *Response, err error) {
 	data, err := encode(operationName(method, path), in)
 	if err != nil {
 		return nil, err
@@ -48,8 +48,9 @@ func (cr *caller) within(ctx context.Context, method, path string, in, out any, 
 	c := cr.newCall(ctx, operationName(method, path))
 	c.body, c.whole = bytesBody(data), !streams
 	c.configure(req, opts)
-	resp, err := c.run(cr.loop, req)
-	if err != nil {
+	var resp *http.Response
+	defer func() { c.callShown(resp, r, err) }()
+	if resp, err = c.run(cr.loop, req); err != nil {
 		return nil, err
 	}
 	return c.conclude(resp, out)
@@ -79,6 +80,7 @@ func (cr *caller) send(req *http.Request, foreign bool) (*http.Response, error) 
 	c.configure(&own, callOptionsIn(req.Context()))
 	resp, err := c.run(cr.loop, &own)
 	if err != nil {
+		c.shown(0, 0, err)
 		return nil, err
 	}
 	c.handOver(resp)

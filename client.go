@@ -41,7 +41,7 @@ func New(opts ...Option) (*Client, error) {
 	c.warmer = newWarmer(cfg, c.ep, c.life)
 	c.calls = newCaller(c.ep, c.warmer.wake, c.life, cfg.missingForCalls)
 	c.runner = &runner{
-		life: c.life, volume: c.volume, calls: c.calls, missing: cfg.missingForS3, logger: cfg.logger,
+		life: c.life, volume: c.volume, calls: c.calls, all: cfg.observers, missing: cfg.missingForS3, logger: cfg.logger,
 		cleanup: cfg.policy.Stall,
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}

@@ -35,6 +35,8 @@ type endpoint struct {
 // callCounts are what Stats says of the calls.
 type callCounts struct {
 	calls, failed, attempts, cold, trouble atomic.Int64
+
+	waitedPlace, waitedCold, waitedBackoff atomic.Int64 // in nanoseconds
 }
 
 func newEndpoint(c *config) *endpoint {

@@ -80,6 +80,7 @@ type runner struct {
 	life    *lifetime
 	volume  *volume
 	calls   *caller
+	all     observers
 	missing func(op string) error // what is not set of the volume, if anything
 	logger  *slog.Logger
 	cleanup time.Duration // what deleting a job's inputs may take
@@ -120,8 +121,27 @@ func named(err error, id string) error {
 	return &own
 }
 
-// run is the whole round trip.
-func (t *trip) run(ctx context.Context) error {
+// run is the whole round trip, for the observers too.
+func (t *trip) run(ctx context.Context) (err error) {
+	if len(t.all) == 0 {
+		return t.roundTrip(ctx)
+	}
+	info := JobInfo{ID: t.job.ID, Index: t.result.Index, Inputs: len(t.job.Inputs)}
+	ctx, seen := openSpan(ctx, t.all, info, func(o *Observer) func(context.Context, JobInfo) context.Context { return o.JobStart })
+	err = errors.New("one of the job's functions did not return") // unless it does
+	defer func() {
+		closeSpan(seen, t.all, info, func(o *Observer) func(context.Context, JobInfo) {
+			if o.JobEnd == nil {
+				return nil
+			}
+			return func(ctx context.Context, info JobInfo) { o.JobEnd(ctx, info, t.result, named(err, t.job.ID)) }
+		})
+	}()
+	err = t.roundTrip(ctx)
+	return err
+}
+
+func (t *trip) roundTrip(ctx context.Context) error {
 	if err := t.check(); err != nil {
 		return err
 	}
@@ -248,7 +268,7 @@ func (t *trip) call(ctx context.Context, coming *lease) (err error) {
 			return &Error{Op: "make the request", Field: "Body", Kind: ErrBadRequest, Err: err}
 		}
 	}
-	opts := append([]CallOption{beforeSend(coming.lapse)}, t.job.Options...)
+	opts := append([]CallOption{beforeSend(coming.lapse), partOf(t.job.ID)}, t.job.Options...)
 	if t.job.Idempotent {
 		opts = append(opts, Idempotent())
 	}

@@ -153,7 +153,7 @@ func TestObserversAddUp(t *testing.T) {
 		if _, err := c.Call(t.Context(), "POST", "/x", nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(order, ", "); got != "start a, start ab, end ab, end a" {
+		if got := strings.Join(order, ", "); got != "start a, start ab, end a, end ab" {
 			t.Errorf("got %s", got)
 		}
 	}, observer("a"), WithObserver(Observer{}), observer("b"))

@@ -407,9 +407,9 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithObserver adds an observer, which sees every attempt. Several observers
-// see each attempt begin in the order in which they were given, and end in
-// reverse order. Default: none.
+// WithObserver adds an observer, which sees everything that the Client does
+// begin and end. Several observers are called in the order in which they were
+// added. Default: none, which costs nothing.
 func WithObserver(o Observer) Option {
 	return func(c *config) error {
 		c.observers = append(c.observers, o)
