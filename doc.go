@@ -8,10 +8,9 @@
 //	defer client.Close()
 //	var answer struct{ Caption string }
 //	_, err = client.Call(ctx, "POST", "/caption", request, &answer)
-//	if errors.Is(err, runpod.ErrNoWorkers) {
-//		log.Print("no worker for 15 minutes: check the endpoint's maximum workers")
+//	if err != nil {
+//		return err // errors.Is(err, runpod.ErrNoWorkers): no worker answered for 15 minutes
 //	}
-//	return err
 //
 // # Retries
 //
