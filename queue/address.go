@@ -8,8 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/gpuburst/runpod-go"
 )
 
 const (
@@ -110,12 +108,4 @@ func withoutCall(path []string) []string {
 		}
 	}
 	return path
-}
-
-// options returns what the Client beneath is made of: the caller's options
-// between the defaults that they may change and what they may not.
-func options(base string, callers []runpod.Option) []runpod.Option {
-	before := []runpod.Option{runpod.WithMaxInFlight(maxAtOnce), runpod.WithAdmission(runpod.AdmissionOff)}
-	after := []runpod.Option{runpod.WithEndpoint(base), runpod.WithClassifier(classify), runpod.WithKeepWarm(0)}
-	return slices.Concat(before, callers, after)
 }

@@ -29,6 +29,11 @@ func TestAddressesThatAreUnderstood(t *testing.T) {
 		if got, err := baseOf(given); err != nil || got != want {
 			t.Errorf("%s: %q, %v; want %q", given, got, err, want)
 		}
+		q, err := New(given, runpod.WithAPIKey("k"))
+		if err != nil {
+			t.Fatalf("%s: %v", given, err)
+		}
+		q.Close()
 	}
 }
 

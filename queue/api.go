@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,14 @@ func newAPI(base string, opts []runpod.Option) (*api, error) {
 		return nil, err
 	}
 	return &api{calls: calls, policy: calls.RetryPolicy(), life: newLife(), limits: newLimits()}, nil
+}
+
+// options returns what the Client beneath is made of: the caller's options
+// between the defaults that they may change and what they may not.
+func options(base string, callers []runpod.Option) []runpod.Option {
+	before := []runpod.Option{runpod.WithMaxInFlight(maxInFlight), runpod.WithAdmission(runpod.AdmissionFixed)}
+	after := []runpod.Option{runpod.WithEndpoint(base), runpod.WithClassifier(classify), runpod.WithKeepWarm(0)}
+	return slices.Concat(before, callers, after)
 }
 
 func (a *api) close() error {

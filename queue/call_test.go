@@ -5,12 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/gpuburst/runpod-go"
 )
 
 // The requests are those of docs/jobs.md, call by call.
@@ -78,42 +75,6 @@ func TestRequestShapes(t *testing.T) {
 	}
 }
 
-// Runpod's local development server takes /status and /stream by POST only: after
-// a 405 it is the other method, and stays it.
-func TestMethodsOfTheLocalDevelopmentServer(t *testing.T) {
-	for _, allowed := range []string{"POST", "GET"} {
-		var got []string
-		q := served(t, func(w http.ResponseWriter, r *http.Request) {
-			got = append(got, r.Method)
-			if r.Method != allowed {
-				http.Error(w, `{"detail":"Method Not Allowed"}`, http.StatusMethodNotAllowed)
-				return
-			}
-			io.WriteString(w, `{"id":"j","status":"COMPLETED","output":1}`)
-		})
-		job := Open[int](q, "j")
-		for range 2 {
-			if _, err := job.Wait(t.Context()); err != nil {
-				t.Error(err)
-			}
-			for _, err := range Stream[int](t.Context(), q, "j") {
-				t.Error(err)
-			}
-		}
-		want := []string{"GET", "POST", "GET", "POST", "POST", "POST"}
-		if allowed == "GET" {
-			want = []string{"GET", "GET", "GET", "GET"}
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s only: %v", allowed, got)
-		}
-	}
-	q := answering(t, http.StatusMethodNotAllowed, "neither")
-	if _, err := Open[int](q, "j").Status(t.Context()); statusOf(err) != http.StatusMethodNotAllowed || !strings.Contains(err.Error(), "GET /status/j") {
-		t.Errorf("neither: %v", err)
-	}
-}
-
 // A 2xx that says nothing but an error, or that is something else altogether, has
 // done nothing.
 func TestSuccessThatIsNone(t *testing.T) {
@@ -147,48 +108,5 @@ func TestSuccessThatIsNone(t *testing.T) {
 	q := answering(t, 200, "")
 	if err := errors.Join(Open[any](q, "j").Cancel(t.Context()), OpenBatch[any](q, "b").Finalize(t.Context())); err != nil {
 		t.Errorf("an empty answer to a call that asks for nothing: %v", err)
-	}
-}
-
-// Without a Client, or with a zero value, every call is an error that says so.
-func TestZeroValues(t *testing.T) {
-	var job Handle[any]
-	var batch Batch[any]
-	for _, q := range []*Client{nil, new(Client)} {
-		_, err1 := Run[any](t.Context(), q, Request{Input: 1})
-		_, err2 := RunSync[any](t.Context(), q, Request{Input: 1})
-		_, err3 := q.Health(t.Context())
-		_, err4 := q.PurgeQueue(t.Context())
-		_, err5 := NewBatch[any](t.Context(), q, Request{Input: 1})
-		_, err6 := Open[any](q, "j").Wait(t.Context(), LongPoll())
-		errs := []error{err1, err2, err3, err4, err5, err6}
-		for _, err := range Stream[any](t.Context(), q, "j") {
-			errs = append(errs, err)
-		}
-		for _, j := range []*Handle[any]{nil, &job, Open[any](q, "j")} {
-			_, err1 := j.Status(t.Context())
-			_, err2 := j.Wait(t.Context())
-			errs = append(errs, err1, err2, j.Cancel(t.Context()), j.Retry(t.Context()))
-		}
-		for _, b := range []*Batch[any]{nil, &batch, OpenBatch[any](q, "b")} {
-			_, err1 := b.Status(t.Context())
-			_, err2 := b.Wait(t.Context())
-			errs = append(errs, err1, err2, b.Cancel(t.Context()), b.Finalize(t.Context()), b.Remove(t.Context(), "r"), b.Add(t.Context(), Request{Input: 1}))
-			for _, err := range b.Results(t.Context()) {
-				errs = append(errs, err)
-			}
-		}
-		for i, err := range errs {
-			if e := problem(t, err); e.Field != "queue.Client" || !errors.Is(err, runpod.ErrBadRequest) {
-				t.Errorf("%d: %v", i, err)
-			}
-		}
-		if q.Stats() != (runpod.Stats{}) || q.Close() != nil {
-			t.Error("a Client that was not made has done something")
-		}
-	}
-	var failure *Failure
-	if (&Failure{}).Error() != "" || failure.from(nil) != nil {
-		t.Error("a Failure of nothing says something")
 	}
 }

@@ -21,8 +21,9 @@ type Client struct{ api *api }
 // options of package runpod mean here what they mean there: the retry policy,
 // the logger, classifiers, observers, transports. What concerns workers of
 // load-balancing endpoints and the volume has no effect, nor has
-// [runpod.WithEndpoint]. [runpod.WithMaxInFlight] is 400 here unless it is
-// given, the most that the service takes at once of any call (Runpod docs).
+// [runpod.WithEndpoint]. [runpod.WithMaxInFlight] bounds all calls of the Client
+// together; without it the service's limits do, which are kept for each kind of
+// call.
 //
 // New sends nothing. Its error is a *runpod.Error whose Field names what was
 // refused.

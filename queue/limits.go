@@ -12,6 +12,8 @@ const (
 	// maxAtOnce is the most of any call that the service takes at once (Runpod
 	// docs).
 	maxAtOnce = 400
+	// maxInFlight is more than the limits of all calls together.
+	maxInFlight = 5 * maxAtOnce
 	// maxHeld bounds the requests that the service holds until a job ends, so that
 	// there is room for other calls beside them.
 	maxHeld = maxAtOnce / 2

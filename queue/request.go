@@ -35,7 +35,9 @@ type Request struct {
 
 	// Wait is how long the service holds the request of [RunSync] before it answers
 	// that the job is not done: 1 s to 5 min, the service's default is 90 s. RunSync
-	// goes on waiting either way.
+	// goes on waiting either way. If something on the way cuts requests earlier
+	// (users report gateways that do so after 60 s), set it below that, or use
+	// [Run].
 	Wait time.Duration
 }
 

@@ -134,31 +134,6 @@ func TestThatEndsBadly(t *testing.T) {
 	}
 }
 
-func TestWaitsEnd(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		end  func(q *Client, cancel func())
-		want error
-	}{
-		{"with the context", func(_ *Client, cancel func()) { cancel() }, context.Canceled},
-		{"with the client", func(q *Client, _ func()) { q.Close() }, runpod.ErrClosed},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
-				job := runJob(t, q, "for ever")
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				time.AfterFunc(30*time.Second, func() { tt.end(q, cancel) })
-				start := time.Now()
-				_, err := job.Wait(ctx)
-				if e, ok := errors.AsType[*runpod.Error](err); !ok || !errors.Is(err, tt.want) || e.JobID != job.ID || time.Since(start) != 30*time.Second {
-					t.Errorf("%v after %v", err, time.Since(start))
-				}
-			})
-		})
-	}
-}
-
 const page = "<html><body>Just a moment...</body></html>"
 
 // While a job runs, answers that say nothing of it come and go. The job is not
@@ -268,46 +243,6 @@ func TestWaitLivesThroughAHostNameNotFound(t *testing.T) {
 		_, err := job.Wait(t.Context())
 		if errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "no such host") {
 			t.Errorf("got %v", err)
-		}
-	})
-}
-
-// A job that was queued a moment ago may not be known everywhere: a 404 then is
-// no result that has expired. Later it is.
-func TestNotFoundRightAfterRun(t *testing.T) {
-	unknown := runpodtest.Answer(404, `{"error":"job not found"}`)
-	for _, path := range []string{"*/status/*", "*/stream/*", "*/status-sync/*"} {
-		inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
-			srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: path, Times: 3, Do: unknown})
-			job := runJob(t, q, "stream")
-			n := 0
-			for part, err := range Stream[string](t.Context(), q, job.ID) {
-				if n++; err != nil {
-					t.Errorf("%s: %q, %v", path, part, err)
-				}
-			}
-			result, err := Open[greeting](q, job.ID).Wait(t.Context(), LongPoll())
-			if err != nil || result.Output.Hello != "stream" || n != 5 {
-				t.Errorf("%s: %d parts, %+v, %v", path, n, result, err)
-			}
-		})
-	}
-	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
-		job := runJob(t, q, "x")
-		srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/" + job.ID, Times: runpodtest.Always, Do: unknown})
-		_, err1 := job.Status(t.Context())
-		err2 := job.Cancel(t.Context())
-		for _, err := range []error{err1, err2} {
-			if errors.Is(err, ErrExpired) || !errors.Is(err, runpod.ErrNotFound) || !strings.Contains(err.Error(), "does not know the job yet") {
-				t.Errorf("at once: %v", err)
-			}
-		}
-		start := time.Now()
-		if _, err := job.Wait(t.Context()); !errors.Is(err, ErrExpired) || time.Since(start) < 30*time.Second || time.Since(start) > 40*time.Second {
-			t.Errorf("after %v: %v", time.Since(start), err)
-		}
-		if _, err := Open[greeting](q, "somebody-else's").Status(t.Context()); !errors.Is(err, ErrExpired) {
-			t.Errorf("of another process: %v", err)
 		}
 	})
 }
