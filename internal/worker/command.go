@@ -110,7 +110,7 @@ func (c *Command) Start(w runpodtest.Worker) (http.Handler, error) {
 	if err := c.await(w, p, base.JoinPath(c.Health).String()); err != nil {
 		return nil, err
 	}
-	return forward(w, base, c.Logs), nil
+	return forward(w, base, c.Logs, p.dead), nil
 }
 
 // Wait returns when no process is left. No worker may be alive by then.
@@ -131,11 +131,12 @@ func (c *Command) launch(w runpodtest.Worker, port int) (*process, error) {
 	}
 	c.tasks.Go(func() {
 		select {
-		case <-p.ended:
-			fmt.Fprintf(c.Logs, "[%s] %s\n", w.ID, p.how())
+		case <-p.dead:
 			if p.ready.Load() { // else Start returns the error
 				w.Crash()
 			}
+			<-p.ended
+			fmt.Fprintf(c.Logs, "[%s] %s\n", w.ID, p.how())
 		case <-w.Context.Done():
 		}
 		p.stop(c.Grace)

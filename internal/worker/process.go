@@ -22,7 +22,8 @@ type process struct {
 	cmd    *exec.Cmd
 	minder *minder
 	ready  atomic.Bool   // it has answered 200
-	ended  chan struct{} // closed when the command has ended; its output is read
+	dead   chan struct{} // closed when the command has ended
+	ended  chan struct{} // closed when its output is read too
 	output *prefixed
 	err    error
 }
@@ -34,7 +35,7 @@ func startProcess(line string, env []string, logs io.Writer, name string, m *min
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command("/bin/sh", "-c", line), minder: m, ended: make(chan struct{}), output: &prefixed{to: logs, name: name}}
+	p := &process{cmd: exec.Command("/bin/sh", "-c", line), minder: m, dead: make(chan struct{}), ended: make(chan struct{}), output: &prefixed{to: logs, name: name}}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -55,6 +56,7 @@ func startProcess(line string, env []string, logs io.Writer, name string, m *min
 		started <- err
 		if err == nil {
 			p.err = p.cmd.Wait()
+			close(p.dead)
 			p.drain(r)
 			close(p.ended)
 		}

@@ -10,8 +10,8 @@ import (
 )
 
 type process struct {
-	ready atomic.Bool
-	ended chan struct{}
+	ready       atomic.Bool
+	dead, ended chan struct{}
 }
 
 type minder struct{}

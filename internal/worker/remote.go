@@ -30,7 +30,23 @@ func Remote(base string, logs io.Writer) (func(runpodtest.Worker) http.Handler, 
 		return nil, fmt.Errorf("no server answers at %s; start yours first: %w", base, err)
 	}
 	conn.Close()
-	return func(w runpodtest.Worker) http.Handler { return forward(w, u, logs) }, nil
+	return func(w runpodtest.Worker) http.Handler { return forward(w, u, logs, nil) }, nil
+}
+
+// notice waits a moment for the news that explains a failed request: that its
+// server has died. The next request must not meet the dead one.
+func notice(w runpodtest.Worker, died <-chan struct{}) {
+	if died == nil {
+		return
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-died:
+		w.Crash()
+	case <-w.Context.Done():
+	case <-t.C:
+	}
 }
 
 // shown is an address for an error: without a password, quoted.
@@ -50,8 +66,8 @@ func hostPort(u *url.URL) string {
 }
 
 // forward passes a worker's requests to a server. Streams flow and upgrades
-// pass.
-func forward(w runpodtest.Worker, to *url.URL, logs io.Writer) http.Handler {
+// pass. died is closed when the server has died, which is the worker's crash.
+func forward(w runpodtest.Worker, to *url.URL, logs io.Writer, died <-chan struct{}) http.Handler {
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
 	context.AfterFunc(w.Context, transport.CloseIdleConnections)
 	proxy := &httputil.ReverseProxy{
@@ -73,6 +89,12 @@ func forward(w runpodtest.Worker, to *url.URL, logs io.Writer) http.Handler {
 		// Only for a request of an http.Server does ReverseProxy report an answer that
 		// breaks off; without this a stream cut short would look complete.
 		ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{})
+		defer func() {
+			if p := recover(); p != nil {
+				notice(w, died)
+				panic(p)
+			}
+		}()
 		proxy.ServeHTTP(rw, r.WithContext(ctx))
 	})
 }
