@@ -1,16 +1,27 @@
 package runpodtest_test
 
 import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
@@ -133,6 +144,27 @@ func TestConformanceS3Clients(t *testing.T) {
 			}
 		}
 	})
+	conform(t, "s3: a part in chunks with a checksum behind it, as the newest AWS clients send it", warm(), func(t *testing.T, tw *twin) {
+		c := tw.s3()
+		key := "big"
+		made, err := c.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &tw.Bucket, Key: &key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The length is left out, as over https by boto3.
+		part, err := c.UploadPart(ctx, &s3.UploadPartInput{Bucket: &tw.Bucket, Key: &key, UploadId: made.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("hello")},
+			s3.WithAPIOptions(inChunks("hello")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{ETag: part.ETag, PartNumber: aws.Int32(1)}}}
+		if _, err := c.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &tw.Bucket, Key: &key, UploadId: made.UploadId, MultipartUpload: done}); err != nil {
+			t.Fatal(err)
+		}
+		if body, _, err := tw.get(key); body != "hello" {
+			t.Errorf("stored %q, %v", body, err)
+		}
+	})
 	conform(t, "s3: errors have S3's words", warm(), func(t *testing.T, tw *twin) {
 		c := tw.s3()
 		id, key := "nobody", "k"
@@ -178,4 +210,24 @@ func TestEndpointNameUnderV2IsWrong(t *testing.T) {
 // wrongSecret is the key's id with another secret.
 func wrongSecret(tw *twin) aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider(tw.AccessKeyID, "wrong", "")
+}
+
+// inChunks sends a body as aws-chunked with a checksum trailer, unsigned, in HTTP
+// chunks.
+func inChunks(body string) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Build.Add(middleware.BuildMiddlewareFunc("inChunks", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+			req := in.Request.(*smithyhttp.Request)
+			sum := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body)))
+			text := fmt.Sprintf("%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n", len(body), body, base64.StdEncoding.EncodeToString(sum))
+			req, err := req.SetStream(struct{ io.Reader }{strings.NewReader(text)})
+			req.ContentLength = -1
+			req.Header.Set("Content-Encoding", "aws-chunked")
+			req.Header.Set("X-Amz-Decoded-Content-Length", strconv.Itoa(len(body)))
+			req.Header.Set("X-Amz-Trailer", "x-amz-checksum-crc32")
+			in.Request = req
+			out, meta, nerr := next.HandleBuild(v4.SetPayloadHash(ctx, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), in)
+			return out, meta, errors.Join(err, nerr)
+		}), middleware.After)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/rclone/gofakes3/signature"
@@ -83,11 +84,11 @@ func (v *volume) overfull(c *s3Call, q url.Values) *s3Refusal {
 	if limit == 0 {
 		limit = documentedPartLimit
 	}
-	put := c.r.Method == http.MethodPut
+	put, size := c.r.Method == http.MethodPut, bodySize(c.r)
 	switch {
-	case put && c.r.ContentLength > limit:
+	case put && size > limit:
 		return &s3Refusal{http.StatusRequestEntityTooLarge, "EntityTooLarge", fmt.Sprintf("the body is over %d bytes", limit)}
-	case put && h.VolumeSize > 0 && v.folder.used()+max(c.r.ContentLength, 0) > h.VolumeSize:
+	case put && h.VolumeSize > 0 && v.folder.used()+max(size, 0) > h.VolumeSize:
 		if h.QuotaError {
 			return &s3Refusal{http.StatusForbidden, "QuotaExceeded", "the volume's quota is exceeded"}
 		}
@@ -96,6 +97,14 @@ func (v *volume) overfull(c *s3Call, q url.Values) *s3Refusal {
 		return &s3Refusal{http.StatusNotFound, "NoSuchUpload", "The specified upload does not exist."}
 	}
 	return nil
+}
+
+// bodySize is how many bytes a request stores, -1 if it does not say.
+func bodySize(r *http.Request) int64 {
+	if n, err := strconv.ParseInt(r.Header.Get("X-Amz-Decoded-Content-Length"), 10, 64); err == nil {
+		return n
+	}
+	return r.ContentLength
 }
 
 func (v *volume) wasCompleted(id string) bool {

@@ -16,6 +16,9 @@ import (
 // localise changes a verified request into what gofakes3 and folder expect.
 func localise(r *http.Request, key string, f *folder) {
 	h := r.Header
+	if decoded := h.Get("X-Amz-Decoded-Content-Length"); r.ContentLength < 0 && decoded != "" {
+		h.Set("Content-Length", decoded) // the AWS clients' newest send parts in chunks
+	}
 	dropEmpty(r.URL, "delimiter", "marker", "continuation-token", "start-after", "max-keys")
 	if tag := h.Get("If-Range"); tag != "" && !f.isCurrent(key, tag) {
 		h.Del("Range") // the object has changed: all of it

@@ -73,13 +73,25 @@ func short(d time.Duration) string { return d.Round(100 * time.Millisecond).Stri
 func (s *simulator) printEnd() {
 	if s.opts.json {
 		st := s.srv.Stats()
-		json.NewEncoder(s.stdout).Encode(map[string]any{"kind": "totals", "totals": &st})
+		end := ended{Kind: "totals", Totals: &st}
+		if s.proxy != nil {
+			end.Passed, end.Refused = s.proxy.Counts()
+		}
+		json.NewEncoder(s.stdout).Encode(end)
 		return
 	}
 	printAccount(s.stdout, s.srv)
 	if s.proxy != nil {
 		s.proxy.printCounts(s.stdout)
 	}
+}
+
+// ended is the object that -json prints at the end.
+type ended struct {
+	Kind    string            `json:"kind"` // "totals"
+	Totals  *runpodtest.Stats `json:"totals"`
+	Passed  map[string]int    `json:"proxy_passed,omitempty"`  // requests for each host
+	Refused map[string]int    `json:"proxy_refused,omitempty"` // attempts at other hosts
 }
 
 // writeAccount writes the account as JSON lines to a file, if one is named.

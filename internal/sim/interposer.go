@@ -165,6 +165,7 @@ func (p *interposer) environment(srv *runpodtest.Server) environment {
 func (p *interposer) printHints(w io.Writer) {
 	fmt.Fprintf(w, "# The proxy answers for %s, and reaches nothing else.\n", liveHosts)
 	fmt.Fprintf(w, "# Node before 22.21 needs a preload:  export NODE_OPTIONS=--require=%s\n", p.files.NodePreload)
+	fmt.Fprintln(w, "# rclone stumbles over AWS_CA_BUNDLE:  unset it, SSL_CERT_FILE is enough for rclone")
 	fmt.Fprintf(w, "# s3cmd reads a configuration file:  s3cmd -c %s ls\n", p.files.S3cmd)
 }
 

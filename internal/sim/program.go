@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 // program sets what the workers run. The command is nil unless each worker is a
 // process.
 func (o *options) program(logs io.Writer) (*worker.Command, error) {
+	o.cfg.JobHandler = echoJob
 	switch {
 	case o.exec != "":
 		return o.processes(logs)
@@ -29,6 +31,13 @@ func (o *options) program(logs io.Writer) (*worker.Command, error) {
 		return nil, fmt.Errorf("-worker %q: want tryon, echo or the address of your server, such as http://127.0.0.1:8000", o.worker)
 	}
 	return nil, nil
+}
+
+// echoJob is what the workers run for jobs of the queue API: it streams the input
+// and returns it.
+func echoJob(_ context.Context, job runpodtest.Job) (any, error) {
+	job.Emit(job.Input)
+	return map[string]any{"input": job.Input, "worker": job.Worker.ID}, nil
 }
 
 // busy makes a program of this one take its time for a request, as the models of
