@@ -224,7 +224,7 @@ func endLine(name string) error {
 	return os.Truncate(name, int64(bytes.LastIndexByte(data, '\n')+1))
 }
 
-// runAll runs the burst through each client in turn. It always gives the records
+// runAll runs the burst through each client in turn. It always returns the records
 // of what was begun.
 func runAll(ctx context.Context, o *options, plan *burst.Plan, records *os.File, stdout io.Writer) (logs []*burst.Log, failed error) {
 	for _, name := range o.clients {

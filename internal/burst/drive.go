@@ -151,7 +151,7 @@ func (s *session) places(ctx context.Context, wg *sync.WaitGroup) chan struct{} 
 	return places
 }
 
-// arrivals gives the moments at which jobs are due, one after another.
+// arrivals returns the moments at which jobs are due, one after another.
 func (s *session) arrivals() func() Seconds {
 	rate, at := s.settings.Rate, Seconds(0)
 	if rate == 0 {

@@ -62,7 +62,7 @@ func (r *Recorder) add(l line) {
 	}
 }
 
-// Log gives what was recorded, complete and in order, and the first error of
+// Log returns what was recorded, complete and in order, and the first error of
 // writing it. The Recorder must not be used any more.
 func (r *Recorder) Log() (*Log, error) {
 	r.mu.Lock()

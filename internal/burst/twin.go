@@ -95,6 +95,7 @@ type choice[T any] struct {
 	of map[string]T
 }
 
+// UnmarshalJSON takes the name of a value.
 func (c *choice[T]) UnmarshalJSON(text []byte) error {
 	var name string
 	if err := json.Unmarshal(text, &name); err != nil {

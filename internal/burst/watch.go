@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// clock tells the endpoint's time since the run began.
+// clock is the endpoint's time since the run began.
 type clock struct {
 	start time.Time
 	speed float64
@@ -99,7 +99,7 @@ type job struct {
 	rec Job
 }
 
-// watch gives a context in which the job notes when its first upload has a
+// watch returns a context in which the job notes when its first upload has a
 // connection.
 func (j *job) watch(ctx context.Context, s3 string) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(hostPort string) {

@@ -65,7 +65,7 @@ func newPageData(runs []*run) *pageData {
 	return d
 }
 
-// text gives a text's number.
+// text returns the number of a text.
 func (d *pageData) text(s string) int {
 	i, known := d.known[s]
 	if !known {

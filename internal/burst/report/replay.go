@@ -61,7 +61,7 @@ func countOf(all []seconds, v seconds) (n int) {
 	return n
 }
 
-// run does the work with workers ready at these times, and gives when the last
+// run does the work with workers ready at these times, and returns when the last
 // job has ended and how long a job took on the average.
 func (r *replay) run(ready []seconds) (end, mean seconds) {
 	free := slices.Clone(ready)

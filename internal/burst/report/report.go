@@ -39,7 +39,7 @@ type Summary struct {
 	Advice  []Advice `json:"advice,omitempty"`
 }
 
-// Summarize gives the summary of each run.
+// Summarize returns the summary of each run.
 func Summarize(logs []*burst.Log, o Options) (all []Summary) {
 	for _, r := range newRuns(logs, o) {
 		v := r.verdict()

@@ -35,7 +35,7 @@ type album struct {
 	persons, garments []burst.File
 }
 
-// pick gives job i (from 0) its two photos, so that every person meets every
+// pick returns the two photos of job i, from 0, so that every person meets every
 // garment before a pair comes back.
 func (a album) pick(i int) (person, garment burst.File) {
 	round := i / len(a.persons)
