@@ -38,7 +38,8 @@ func New(opts ...Option) (*Client, error) {
 	}
 	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
 	c.store = &store{volume: c.volume, life: c.life, missing: cfg.missingForS3}
-	c.warmer = newWarmer(cfg, c.ep, c.life)
+	costs := newSpending(cfg.maxSpending, cfg.logger)
+	c.warmer = newWarmer(cfg, c.ep, c.life, costs)
 	c.calls = newCaller(c.ep, c.warmer.wake, c.life, cfg.missingForCalls)
 	c.runner = &runner{
 		life: c.life, volume: c.volume, calls: c.calls, all: cfg.observers, missing: cfg.missingForS3, logger: cfg.logger,
@@ -46,7 +47,7 @@ func New(opts ...Option) (*Client, error) {
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
 	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt, placeOf(cfg.s3))
-	c.holds = newHolds(c.life, cfg.control, cfg.logger, openHoldStores(c.volume))
+	c.holds = newHolds(c.life, cfg.control, costs, cfg.logger, openHoldStores(c.volume))
 	return c, nil
 }
 

@@ -58,8 +58,9 @@ type config struct {
 	resumeDir    string
 	skipExisting bool
 
-	control ControlPlane
-	warm    warmConfig
+	control     ControlPlane
+	warm        warmConfig
+	maxSpending time.Duration // worker-time of wakes and holds; 0: no cap
 
 	logger    *slog.Logger
 	observers []Observer

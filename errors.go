@@ -43,6 +43,9 @@ var (
 	ErrIntegrity = errors.New("data arrived damaged")
 	// ErrClosed: the Client was closed.
 	ErrClosed = errors.New("client is closed")
+	// ErrCapReached: what wakes and holds may cost is used up; see
+	// [WithMaxWorkerSeconds]. Calls go on.
+	ErrCapReached = errors.New("the cap of worker-seconds is reached")
 )
 
 // Error is the type of every error that this package returns; get it with

@@ -20,6 +20,7 @@ type Hold struct {
 	end    context.CancelFunc
 	record HoldRecord // guarded by turn; its numbers never change
 	done   bool       // likewise: it was released
+	gone   bool       // likewise: its record was taken away
 
 	mu   sync.Mutex
 	lost error
@@ -35,8 +36,9 @@ func (h *Hold) Workers() int {
 
 // Err returns nil while the hold is in force and after Release, and otherwise
 // why it is in force no longer: its record was taken away, as
-// [Client.ClearHolds] and runpod-workers release -all do. Such a hold does not
-// raise the minimum again. Take another one if the workers are still wanted.
+// [Client.ClearHolds] and runpod-workers release -all do, or the cap of
+// [WithMaxWorkerSeconds] is reached ([ErrCapReached]). Such a hold does not raise
+// the minimum again.
 func (h *Hold) Err() error {
 	if h == nil || h.holds == nil {
 		return notHeld("hold workers")
@@ -70,8 +72,13 @@ func (h *Hold) Release(ctx context.Context) error {
 		return nil
 	}
 	h.end()
+	return h.release(ctx)
+}
+
+// release lowers the minimum. The caller has the turn.
+func (h *Hold) release(ctx context.Context) error {
 	if err := h.holds.undo(ctx, h.record); err != nil {
-		if h.Err() == nil {
+		if !h.gone {
 			h.holds.abandon(ctx, h.record)
 		}
 		return stuck(h.record, err)
@@ -87,11 +94,57 @@ func stuck(r HoldRecord, err error) error {
 		Advice: "release it again, or run: runpod-workers release; until then idle workers are paid for"}
 }
 
-// renew keeps the record from becoming stale.
-func (h *Hold) renew(ctx context.Context) {
-	for backoff.Sleep(ctx, holdRenewal) == nil && h.Err() == nil {
-		h.renewOnce(ctx)
+// watch keeps the record from becoming stale, and lets the workers go at the cap.
+func (h *Hold) watch(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for due := time.Now().Add(holdRenewal); h.Err() == nil; {
+		timer.Reset(min(time.Until(due), h.holds.lasts()))
+		select {
+		case <-timer.C:
+		case <-h.holds.costs.over:
+		case <-ctx.Done():
+			return
+		}
+		h.holds.totals() // which spends
+		switch {
+		case h.holds.costs.capped():
+			h.letGo(ctx)
+		case !time.Now().Before(due):
+			h.renewOnce(ctx)
+			due = due.Add(holdRenewal)
+		}
 	}
+}
+
+// letGo releases a hold that is paid for no longer, until that has come about.
+func (h *Hold) letGo(ctx context.Context) {
+	h.holds.costs.tell()
+	h.lose(h.holds.costs.err("hold workers"))
+	for ctx.Err() == nil {
+		err := h.releaseAt(ctx)
+		if err == nil {
+			return
+		}
+		h.holds.logger.LogAttrs(ctx, slog.LevelWarn, "workers are held beyond the cap", slog.String("error", err.Error()))
+		backoff.Sleep(ctx, holdRenewal)
+	}
+}
+
+// releaseAt releases the hold unless that is under way.
+func (h *Hold) releaseAt(ctx context.Context) error {
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+	case <-ctx.Done():
+		return nil
+	}
+	if h.done {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return h.release(ctx)
 }
 
 func (h *Hold) renewOnce(ctx context.Context) {
@@ -110,7 +163,12 @@ func (h *Hold) renewOnce(ctx context.Context) {
 	case ctx.Err() != nil:
 		return
 	case err == nil && !there:
-		h.lose(ctx)
+		h.gone = true
+		err = &Error{Op: "hold workers", Err: fmt.Errorf("the record of the hold of %d workers was taken away", h.record.Workers),
+			Advice: "somebody cleared it, as runpod-workers release -all does; hold again if the workers are still wanted"}
+		h.lose(err)
+		h.holds.forget(h)
+		h.holds.logger.LogAttrs(ctx, slog.LevelWarn, "workers are held no longer", slog.String("error", err.Error()))
 		return
 	case err == nil:
 		h.record.Renewed = time.Now()
@@ -136,15 +194,13 @@ func (h *Hold) stillThere(ctx context.Context, store holdStore) (bool, error) {
 	return false, nil
 }
 
-// lose notes that the record was taken away.
-func (h *Hold) lose(ctx context.Context) {
-	err := &Error{Op: "hold workers", Err: fmt.Errorf("the record of the hold of %d workers was taken away", h.record.Workers),
-		Advice: "somebody cleared it, as runpod-workers release -all does; hold again if the workers are still wanted"}
+// lose notes why the hold is in force no longer.
+func (h *Hold) lose(why error) {
 	h.mu.Lock()
-	h.lost = err
-	h.mu.Unlock()
-	h.holds.forget(h)
-	h.holds.logger.LogAttrs(ctx, slog.LevelWarn, "workers are held no longer", slog.String("error", err.Error()))
+	defer h.mu.Unlock()
+	if h.lost == nil {
+		h.lost = why
+	}
 }
 
 // closeTime is what Close allows for releasing.
@@ -154,6 +210,7 @@ const closeTime = 5 * time.Second
 type holds struct {
 	life    *lifetime
 	control ControlPlane // nil: not given
+	costs   *spending
 	logger  *slog.Logger
 	minimum *holdMinimum
 	tasks   sync.WaitGroup // renewals
@@ -165,8 +222,8 @@ type holds struct {
 	since  time.Time
 }
 
-func newHolds(life *lifetime, control ControlPlane, logger *slog.Logger, open func(endpoint string) (holdStore, error)) *holds {
-	return &holds{life: life, control: control, logger: logger, active: map[*Hold]struct{}{},
+func newHolds(life *lifetime, control ControlPlane, costs *spending, logger *slog.Logger, open func(endpoint string) (holdStore, error)) *holds {
+	return &holds{life: life, control: control, costs: costs, logger: logger, active: map[*Hold]struct{}{},
 		minimum: &holdMinimum{control: control, logger: logger, open: open}}
 }
 
@@ -189,6 +246,9 @@ func (s *holds) raise(ctx context.Context, n int) (*Hold, error) {
 		return nil, err
 	}
 	defer o.end()
+	if s.costs.capped() {
+		return nil, s.costs.err(op)
+	}
 	r, err := s.record(o, n)
 	if err != nil {
 		return nil, asError(op, err)
@@ -256,7 +316,7 @@ func (s *holds) keep(h *Hold) {
 	s.settle()
 	s.active[h] = struct{}{}
 	s.made = append(s.made, h)
-	s.tasks.Go(func() { h.renew(ctx) })
+	s.tasks.Go(func() { h.watch(ctx) })
 }
 
 // forget counts a hold no longer.
@@ -311,8 +371,18 @@ func (s *holds) clear(ctx context.Context, all bool) ([]HoldRecord, error) {
 // settle books what has been held up to now. The caller holds the lock.
 func (s *holds) settle() {
 	now := time.Now()
-	s.cost += now.Sub(s.since) * time.Duration(s.held())
+	d := now.Sub(s.since) * time.Duration(s.held())
+	s.cost += d
+	s.costs.spend(d)
 	s.since = now
+}
+
+// lasts is how long the cap allows what is held now.
+func (s *holds) lasts() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return s.costs.lasts(s.held())
 }
 
 // held is how many workers this Client holds beyond what was there before.

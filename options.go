@@ -397,6 +397,27 @@ func WithKeepWarm(d time.Duration) Option {
 	}
 }
 
+// maxSpending bounds WithMaxWorkerSeconds: some 30 workers for a year.
+const maxSpending = 1e9
+
+// WithMaxWorkerSeconds caps what warm-up, [WithKeepWarm] and holds of the Client
+// may cost, in worker-seconds: the sum of Stats.WarmWorkerSeconds and
+// Stats.HeldWorkerSeconds, in which a worker that is both held and kept warm
+// counts twice. At the cap holds are released, workers are kept warm no longer
+// and idle out by themselves, and [Client.Warm] and [Client.HoldWorkers] return
+// [ErrCapReached]. Calls go on. The log says so once, and so does
+// Stats.CapReached. A cap cannot be raised later. Default, and 0: no cap. A
+// negative number is refused, and so is one above 1e9.
+func WithMaxWorkerSeconds(seconds float64) Option {
+	return func(c *config) error {
+		if !(seconds >= 0 && seconds <= maxSpending) {
+			return refuse(newOp, "WithMaxWorkerSeconds", "%v: want 0 to %.0f", seconds, maxSpending)
+		}
+		c.maxSpending = time.Duration(seconds * float64(time.Second))
+		return nil
+	}
+}
+
 // WithLogger sets the logger: one line an attempt at debug level, one a failed
 // operation at warn. Nothing secret is logged. Default, and nil: nothing is
 // logged.

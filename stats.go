@@ -35,6 +35,9 @@ type Stats struct {
 	// within a few seconds for each worker.
 	WakePings         int64
 	WarmWorkerSeconds float64
+	// CapReached is true once these two have reached the cap of
+	// [WithMaxWorkerSeconds]: no workers are held or kept warm any more.
+	CapReached bool
 	// LastAnswer is when a worker last answered any call; zero if none has.
 	LastAnswer time.Time
 }
@@ -60,6 +63,7 @@ func gather(calls *caller, v *volume, h *holds) Stats {
 	}
 	s.HeldWorkers, s.HeldWorkerSeconds = h.totals()
 	s.WakePings, s.WarmWorkerSeconds = calls.wake.totals()
+	s.CapReached = h.costs.capped()
 	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
 	s.Limit = ep.admission.gate.Limit()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = ep.conns.counts()

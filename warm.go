@@ -14,8 +14,8 @@ type warmer struct {
 }
 
 // newWarmer makes the wake of an endpoint.
-func newWarmer(c *config, ep *endpoint, life *lifetime) *warmer {
-	w := newWake(c.warm, c.policy, c.control, c.logger)
+func newWarmer(c *config, ep *endpoint, life *lifetime, costs *spending) *warmer {
+	w := newWake(c.warm, c.policy, c.control, costs, c.logger)
 	w.ping = pinger{ep, c.warm.path}.ping
 	w.traffic = func() traffic {
 		calls, _, waiting := ep.admission.gate.Counts()

@@ -14,9 +14,11 @@ import (
 type warmCore struct {
 	config warmConfig
 	policy RetryPolicy
+	most   time.Duration // the cap, for the error's text
 
 	running  bool
 	closed   bool // no wake begins any more
+	capped   bool // nor is one paid for any more
 	asks     []*ask
 	leases   int       // jobs that are uploading
 	leased   time.Time // when the first of them began
@@ -27,7 +29,7 @@ type warmCore struct {
 	failed   error     // why the endpoint refuses for good
 	progress time.Time // when a worker was last seen for the first time
 	pressed  time.Time // when missing light requests were last sent
-	looked   time.Time // when step was last called
+	looked   time.Time // when account was last called
 	listed   time.Time // when the control plane was last asked for the workers
 	lastCall time.Time // when a call was last under way
 	scaling  Scaling   // zero: not known
@@ -80,8 +82,8 @@ type orders struct {
 	over    bool // nobody wants workers any more
 }
 
-func newWarmCore(config warmConfig, policy RetryPolicy) warmCore {
-	return warmCore{config: config, policy: policy, workers: map[string]sighting{}}
+func newWarmCore(config warmConfig, policy RetryPolicy, most time.Duration) warmCore {
+	return warmCore{config: config, policy: policy, most: most, workers: map[string]sighting{}}
 }
 
 // renewal is how often workers get a light request to keep them from idling out.
@@ -89,7 +91,7 @@ func (c *warmCore) renewal() time.Duration { return max(c.policy.IdleTimeout*3/5
 
 // start begins a wake, and reports false if one is under way or none may begin.
 func (c *warmCore) start(now time.Time) bool {
-	if c.running || c.closed {
+	if c.running || c.closed || c.capped {
 		return false
 	}
 	c.running, c.looked, c.pressed = true, now, time.Time{}
@@ -115,10 +117,18 @@ func (c *warmCore) lend(now time.Time) {
 	c.leases++
 }
 
+// account is the idle worker-time since it was last called, and how many workers
+// are idle now.
+func (c *warmCore) account(now time.Time, at traffic) (d time.Duration, idle int) {
+	idle = max(0, c.up()-at.calls)
+	d = now.Sub(c.looked) * time.Duration(idle)
+	c.looked = now
+	c.idle += d
+	return d, idle
+}
+
 // step does what is due now.
 func (c *warmCore) step(now time.Time, at traffic) (o orders) {
-	c.idle += now.Sub(c.looked) * time.Duration(max(0, c.up()-at.calls))
-	c.looked = now
 	if at.calls+at.waiting > 0 {
 		c.lastCall = now
 	} else {
@@ -218,6 +228,9 @@ func (c *warmCore) list(now time.Time, workers []WorkerState) (o orders) {
 
 // wanted is how many workers are to be there; 0 ends the wake.
 func (c *warmCore) wanted(now time.Time, at traffic) int {
+	if c.capped {
+		return 0
+	}
 	c.letGo(now)
 	want := c.kept
 	for _, a := range c.asks {
@@ -232,7 +245,7 @@ func (c *warmCore) wanted(now time.Time, at traffic) int {
 	if c.config.keep > 0 && now.Sub(c.lastCall) < c.config.keep {
 		want = max(want, len(c.workers))
 	}
-	return c.most(want)
+	return c.within(want)
 }
 
 // fresh reports whether the leases still count: uploads that go on and on
@@ -269,8 +282,8 @@ func (c *warmCore) letGo(now time.Time) {
 	}
 }
 
-// most caps n at the endpoint's maximum, if that is known.
-func (c *warmCore) most(n int) int {
+// within caps n at the endpoint's maximum, if that is known.
+func (c *warmCore) within(n int) int {
 	if c.scaling.MaxWorkers > 0 {
 		n = min(n, c.scaling.MaxWorkers)
 	}
@@ -397,8 +410,10 @@ func (a *ask) end(up int, err error, o *orders) {
 
 // outcome is what a caller of Warm gets, if its wait is over.
 func (c *warmCore) outcome(now time.Time, a *ask) (up int, over bool, err error) {
-	up, most, waited := c.up(), c.most(a.n), now.Sub(a.begun)
+	up, most, waited := c.up(), c.within(a.n), now.Sub(a.begun)
 	switch {
+	case c.capped:
+		return up, true, capReached("warm", c.most)
 	case up >= most && most > 0:
 		if most < a.n {
 			err = short(up, a.n, fmt.Sprintf("the endpoint's maximum is %d", most), "raise it: runpod-workers set -max "+fmt.Sprint(a.n))

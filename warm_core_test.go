@@ -17,7 +17,7 @@ type coreStory struct {
 }
 
 func newStory(t *testing.T, config warmConfig) *coreStory {
-	return &coreStory{t, newWarmCore(config, DefaultRetryPolicy()), time.Unix(1000, 0)}
+	return &coreStory{t, newWarmCore(config, DefaultRetryPolicy(), 0), time.Unix(1000, 0)}
 }
 
 func (s *coreStory) at(seconds float64) time.Time {
@@ -209,7 +209,7 @@ func TestCoreSettles(t *testing.T) {
 		{"as many as there can be", 2, 3, 2, nil, 1, 0, true, "the endpoint's maximum is 2", ErrNoWorkers},
 		{"refused for good", 0, 3, 0, ErrNotFound, 1, 0, true, "not found", ErrNotFound},
 	} {
-		c := newWarmCore(warmConfig{}, DefaultRetryPolicy())
+		c := newWarmCore(warmConfig{}, DefaultRetryPolicy(), 0)
 		c.failed, c.scaling.MaxWorkers = tt.failed, tt.most
 		for i := range tt.ready {
 			c.sight(fmt.Sprint(i), true, s.at(1000))

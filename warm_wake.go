@@ -23,6 +23,7 @@ type wake struct {
 	traffic func() traffic
 	control ControlPlane // nil: not given
 	policy  RetryPolicy
+	costs   *spending
 	logger  *slog.Logger
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -39,10 +40,10 @@ type wake struct {
 
 // newWake returns a wake that nobody has asked for anything yet. Its ping and
 // traffic are set before it is used.
-func newWake(config warmConfig, policy RetryPolicy, control ControlPlane, logger *slog.Logger) *wake {
+func newWake(config warmConfig, policy RetryPolicy, control ControlPlane, costs *spending, logger *slog.Logger) *wake {
 	w := &wake{
-		control: control, policy: policy, logger: logger, onRun: config.onRun, keeps: config.keep > 0,
-		core: newWarmCore(config, policy), nudged: make(chan struct{}, 1), cancels: map[int64]context.CancelFunc{},
+		control: control, policy: policy, costs: costs, logger: logger, onRun: config.onRun, keeps: config.keep > 0,
+		core: newWarmCore(config, policy, costs.most), nudged: make(chan struct{}, 1), cancels: map[int64]context.CancelFunc{},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
@@ -90,12 +91,17 @@ func (w *wake) loop() {
 		if w.ignorant() {
 			w.learn()
 		}
-		if !w.step() {
+		next, ok := w.step()
+		if w.costs.capped() {
+			w.costs.tell()
+		}
+		if !ok {
 			return
 		}
-		timer.Reset(w.core.renewal())
+		timer.Reset(next)
 		select {
 		case <-timer.C:
+		case <-w.costs.over:
 		case <-w.nudged:
 			// When the last upload has become a call, the light requests that are
 			// left go a moment after it: demand must not fall in between.
@@ -105,13 +111,18 @@ func (w *wake) loop() {
 	}
 }
 
-// step does what is due now, and reports false if the wake is over.
-func (w *wake) step() bool {
+// step does what is due now, and says when it is to be called again; false: the
+// wake is over.
+func (w *wake) step() (next time.Duration, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	o := w.core.step(time.Now(), w.traffic())
+	now, at := time.Now(), w.traffic()
+	d, idle := w.core.account(now, at)
+	w.costs.spend(d)
+	w.core.capped = w.costs.capped()
+	o := w.core.step(now, at)
 	w.carryOut(o)
-	return !o.over
+	return min(w.core.renewal(), w.costs.lasts(idle)), !o.over
 }
 
 // carryOut does what the core has ordered. The caller holds the lock.
@@ -164,6 +175,7 @@ func (w *wake) ask(n int) *ask {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := &ask{n: n, begun: time.Now(), settled: make(chan struct{})}
+	w.core.capped = w.costs.capped()
 	w.carryOut(w.core.join(a.begun, a))
 	w.start(a.begun)
 	w.nudge()
