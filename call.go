@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func (c *call) run(loop *retryablehttp.Client, req *http.Request) (*http.Respons
 	defer c.cleanUp()
 	c.request = *req.WithContext(c)
 	c.start = time.Now()
-	c.show(&c.request)
+	c.Context, c.view = viewCall(c.Context, c.ep.observers, c.info)
 	c.attempts, c.answer = c.attempts1[:0], &c.attempt1.Observation
 	c.ep.counts.calls.Add(1)
 	c.loop.Request = &c.request
@@ -161,7 +162,8 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.makeWay()
-	ctx, header := c.showAttempt(a, req)
+	ctx, header, view := c.view.attempt(c, AttemptInfo{Op: c.op, Number: a.Number, Again: c.lastCause()}, req)
+	a.view = view
 	a.begin(ctx)
 	c.ep.counts.attempts.Add(1)
 	resp, err := c.roundTrip(a, req, header)
@@ -334,7 +336,7 @@ func (c *call) record(a *attempt, d decision) {
 		c.ep.counts.waitedCold.Add(int64(a.Elapsed))
 	}
 	c.log(slog.LevelDebug, "attempt", a.Err)
-	c.attemptShown(a, record)
+	c.view.attemptEnded(a.view, record)
 }
 
 // wait is the pause between two attempts: the only one there is.
@@ -352,6 +354,33 @@ func (c *call) wait() error {
 
 // sleep waits for d, or for the end of the context or the Client.
 func (c *call) sleep(d time.Duration) error { return backoff.SleepUntil(c, c.life.done, ErrClosed, d) }
+
+// info is what observers are told of the call as it begins.
+func (c *call) info() CallInfo {
+	return CallInfo{
+		Method: c.request.Method, Path: c.request.URL.Path, Host: c.request.URL.Host,
+		Route: cmp.Or(c.options.route, c.request.URL.Path), JobID: c.options.job, BodyBytes: c.request.ContentLength,
+	}
+}
+
+// lastCause is the cause of the attempt before; "" if there was none.
+func (c *call) lastCause() string {
+	if n := len(c.attempts); n > 0 {
+		return c.attempts[n-1].Cause
+	}
+	return ""
+}
+
+// shown ends the call for the observers: status is that of the answer, 0 if
+// there is none, err is why the caller does not have all of it, and read is how
+// much of its body was read.
+func (c *call) shown(status int, read int64, err error) {
+	c.view.conclude(func(info *CallInfo) {
+		info.Status, info.WorkerID, info.Attempts, info.Cause = c.answer.Status, c.answer.WorkerID, len(c.attempts), c.lastCause()
+		info.AnswerBytes, info.WaitedPlace, info.WaitedCold = read, c.waitedPlace, c.waitedCold
+		info.Outcome, info.Err = outcomeOf(status, err, c.over()), err
+	})
+}
 
 // handOver gives the call's answer to its caller, who reads the body.
 func (c *call) handOver(resp *http.Response) {

@@ -19,8 +19,7 @@ type attempt struct {
 	Observation
 	ep    *endpoint
 	start time.Time
-	info  AttemptInfo // for the observers, if there are any
-	seen  span        // likewise
+	view  attemptView
 
 	ctx    context.Context // ends with the caller's, at the limit, and with the attempt
 	cancel context.CancelCauseFunc

@@ -57,20 +57,20 @@ func TestCallsAreObserved(t *testing.T) {
 		}
 		got := log.last(t, 1)
 		if got.Method != "POST" || got.Path != "/items/7" || got.Route != "/items/{id}" || got.BodyBytes != 7 || got.Attempts != 2 ||
-			got.Outcome != OutcomeAnswered || got.AnswerBytes != 7 || got.Cause != "answered" || got.WorkerID == "" || got.Status != 200 {
+			got.Outcome != outcomeAnswered || got.AnswerBytes != 7 || got.Cause != "answered" || got.WorkerID == "" || got.Status != 200 {
 			t.Errorf("%+v", got)
 		}
 		if _, err := c.Call(t.Context(), "POST", "/refuse", nil, nil); err == nil {
 			t.Fatal("it was not refused")
 		}
-		if got := log.last(t, 2); got.Outcome != OutcomeRefused || got.Status != 422 || got.Cause != "bad_request" || got.Err == nil {
+		if got := log.last(t, 2); got.Outcome != outcomeRefused || got.Status != 422 || got.Cause != "bad_request" || got.Err == nil {
 			t.Errorf("%+v", got)
 		}
 		var out strings.Builder
 		if _, err := c.Call(t.Context(), "GET", "/stream", nil, &out); err != nil {
 			t.Fatal(err)
 		}
-		if got := log.last(t, 3); got.AnswerBytes != 7 || got.Outcome != OutcomeAnswered {
+		if got := log.last(t, 3); got.AnswerBytes != 7 || got.Outcome != outcomeAnswered {
 			t.Errorf("%+v", got)
 		}
 		resp, err := c.HTTPClient().Get("/body")
@@ -79,14 +79,14 @@ func TestCallsAreObserved(t *testing.T) {
 		}
 		log.last(t, 3) // not before the body was read
 		io.Copy(io.Discard, resp.Body)
-		if got := log.last(t, 4); got.AnswerBytes != 7 || got.Outcome != OutcomeAnswered {
+		if got := log.last(t, 4); got.AnswerBytes != 7 || got.Outcome != outcomeAnswered {
 			t.Errorf("%+v", got)
 		}
 		resp.Body.Close()
 		if resp, err = c.HTTPClient().Head("/body"); err != nil {
 			t.Fatal(err)
 		}
-		if got := log.last(t, 5); got.Method != "HEAD" || got.Outcome != OutcomeAnswered {
+		if got := log.last(t, 5); got.Method != "HEAD" || got.Outcome != outcomeAnswered {
 			t.Errorf("an answer without a body ends at once: %+v", got)
 		}
 		resp.Body.Close()
@@ -112,12 +112,12 @@ func TestWaitingIsObserved(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		cancel()
 		synctest.Wait()
-		if got := log.last(t, 1); got.Path != "/second" || got.Outcome != OutcomeCancelled || got.WaitedPlace != 20*time.Second || got.Attempts != 0 {
+		if got := log.last(t, 1); got.Path != "/second" || got.Outcome != outcomeCancelled || got.WaitedPlace != 20*time.Second || got.Attempts != 0 {
 			t.Errorf("%+v", got)
 		}
 		wg.Wait()
 		got := log.last(t, 2)
-		if got.Path != "/first" || got.Outcome != OutcomeAnswered || got.WaitedPlace != 0 || got.WaitedCold < 2*time.Minute || got.WaitedCold > 3*time.Minute {
+		if got.Path != "/first" || got.Outcome != outcomeAnswered || got.WaitedPlace != 0 || got.WaitedCold < 2*time.Minute || got.WaitedCold > 3*time.Minute {
 			t.Errorf("%+v", got)
 		}
 	}, log.option(), WithMaxInFlight(1))

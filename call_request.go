@@ -56,6 +56,14 @@ func repeats(may bool) CallOption {
 // worker if its own one is gone, or busy for longer than the balancer waits.
 func AnyWorker() CallOption { return func(o *callOptions) { o.anyWorker = true } }
 
+// Route names the call's route in [CallInfo], such as "/v1/items/{id}", so that
+// calls whose paths have ids in them can be counted together. Without it the path
+// is the route.
+func Route(pattern string) CallOption { return func(o *callOptions) { o.route = pattern } }
+
+// partOf names the job that a call is part of.
+func partOf(job string) CallOption { return func(o *callOptions) { o.job = job } }
+
 // beforeSend has a function called before each attempt of a call is sent.
 func beforeSend(f func()) CallOption { return func(o *callOptions) { o.beforeSend = f } }
 

@@ -1,33 +1,25 @@
 package runpod
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 )
 
-// Response is an endpoint's answer to [Client.Call].
-type Response struct {
-	Status   int         // HTTP status
-	Header   http.Header // as the worker sent it
-	Body     []byte      // the whole body; nil if it went to an io.Writer
-	WorkerID string      // the worker that answered; "" if the answer names none
-	Attempts []Attempt   // every attempt, in order; the last one brought this answer
-}
-
-// JSON decodes the body into out. The error is an *Error with the beginning of
-// the body.
-func (r *Response) JSON(out any) error {
-	if err := json.Unmarshal(r.Body, out); err != nil {
-		return &Error{Op: "decode answer", Status: r.Status, WorkerID: r.WorkerID, Attempts: r.Attempts,
-			Body: capped(r.Body), Err: fmt.Errorf("it is not the JSON that was asked for: %w", err)}
+// bytesRead is how much of an answer's body was read, into memory or by its
+// caller.
+func bytesRead(resp *http.Response, r *Response) int64 {
+	if resp != nil {
+		if body, ok := resp.Body.(*attemptBody); ok {
+			return body.read
+		}
 	}
-	return nil
+	if r == nil {
+		return 0
+	}
+	return int64(len(r.Body))
 }
-
-func capped(body []byte) []byte { return body[:min(len(body), peekLimit)] }
 
 // conclude turns the last answer of a call into a Response, and its body into
 // out: a *[]byte, an io.Writer, or whatever JSON decodes into. An answer that is

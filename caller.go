@@ -49,7 +49,7 @@ func (cr *caller) within(ctx context.Context, method, path string, in, out any, 
 	c.body, c.whole = bytesBody(data), !streams
 	c.configure(req, opts)
 	var resp *http.Response
-	defer func() { c.callShown(resp, r, err) }()
+	defer func() { c.shown(r.status(), bytesRead(resp, r), err) }()
 	if resp, err = c.run(cr.loop, req); err != nil {
 		return nil, err
 	}

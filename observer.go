@@ -85,21 +85,22 @@ type CallInfo struct {
 	AnswerBytes int64         // end: how many bytes of the answer's body were read
 	WaitedPlace time.Duration // end: for places in flight
 	WaitedCold  time.Duration // end: in attempts that met no worker, and in the backoffs after them
-	Outcome     Outcome       // end
-	Cause       string        // end: the last attempt's [Attempt.Cause]; "" if there was none
-	Err         error         // end: what the call returned; nil if it has an answer that was handed over
+	// Outcome says, at the end, how the call ended, for counting: "answered" with a
+	// good answer, "refused" with an answer that is no success, "failed" without an
+	// answer, "broken" with an answer that broke off or could not be used,
+	// "cancelled" by its context or by closing the Client.
+	Outcome string
+	Cause   string // end: the last attempt's [Attempt.Cause]; "" if there was none
+	Err     error  // end: what the call returned; nil if it has an answer that was handed over
 }
 
-// Outcome says in a word how a call ended, for counting.
-type Outcome string
-
-// The outcomes.
+// The values of CallInfo.Outcome.
 const (
-	OutcomeAnswered  Outcome = "answered"  // with a good answer, read to its end
-	OutcomeRefused   Outcome = "refused"   // with an answer that is no success
-	OutcomeFailed    Outcome = "failed"    // without an answer
-	OutcomeBroken    Outcome = "broken"    // with an answer that broke off, or was closed before its end
-	OutcomeCancelled Outcome = "cancelled" // by its context or by closing the Client
+	outcomeAnswered  = "answered"
+	outcomeRefused   = "refused"
+	outcomeFailed    = "failed"
+	outcomeBroken    = "broken"
+	outcomeCancelled = "cancelled"
 )
 
 // AttemptInfo identifies an attempt.
