@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -282,5 +283,26 @@ func TestLive(t *testing.T) {
 				t.Errorf("a secret stands in %s", name)
 			}
 		}
+	}
+}
+
+// The README names every flag.
+func TestReadmeNamesEveryFlag(t *testing.T) {
+	readme := readFile(t, "README.md")
+	out, _ := command(t, t.Context(), exitDone, "-h")
+	n := 0
+	for line := range strings.Lines(out) {
+		name, ok := strings.CutPrefix(line, "  -")
+		if !ok {
+			continue
+		}
+		n++
+		name = "-" + strings.Fields(name)[0]
+		if !regexp.MustCompile("[`, ]" + name + "[` =]").MatchString(readme) {
+			t.Errorf("README.md does not name %s", name)
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d flags found in\n%s", n, out)
 	}
 }
