@@ -118,8 +118,9 @@ func (c *Client) Download(ctx context.Context, key string, w io.Writer) (Object,
 
 // DownloadFile writes an object's content to the file at path, whole or not at
 // all: it is filled under a temporary name beside it, from several connections
-// at once, and renamed into place. The folder must exist; a file that is there
-// is replaced.
+// at once, and renamed into place. The folder must exist. A file that is there
+// is replaced and its mode kept. A symbolic link is replaced too: what it points
+// to stays as it is.
 func (c *Client) DownloadFile(ctx context.Context, key, path string) (Object, error) {
 	return c.store.downloadFile(ctx, key, path)
 }
@@ -157,9 +158,10 @@ func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, e
 // DownloadDir downloads every object under the folder prefix, "" for the whole
 // volume, to a folder, several at a time, each file whole or not at all. Folders
 // are made if they are not there; a file that is there is replaced. A key that
-// leads out of the folder, by its names or by a symbolic link, is refused. The
-// first failure ends it: what was downloaded until then is returned with the
-// error.
+// cannot be a file there is left out: it leads out of the folder, by its names or
+// by a symbolic link, has an empty name in it, or is the folder of another key.
+// The error names it once everything else is there. Any other failure ends it:
+// what was downloaded until then is returned with the error.
 func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
 	return c.store.downloadDir(ctx, prefix, dir)
 }

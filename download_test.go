@@ -3,10 +3,12 @@ package runpod
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,6 +204,121 @@ func TestDownloadOfAWorkersFile(t *testing.T) {
 			if _, err := c.Download(t.Context(), name, &got); err != nil || got.String() != "a worker's" {
 				t.Errorf("%s: %q, %v", name, got.String(), err)
 			}
+		}
+	})
+}
+
+// An object that is replaced by another of the same size and ETag is told by its
+// date: sections of two must not become one file.
+func TestRangedDownloadOfAnObjectWithAnotherDate(t *testing.T) {
+	for _, c := range []struct {
+		name, first, then string
+		same              bool
+	}{
+		{name: "another", first: "Wed, 25 Nov 2026 10:00:00 GMT", then: "Wed, 25 Nov 2026 10:00:07 GMT"},
+		{name: "written otherwise", first: "Wed, 25 Nov 2026 10:00:00 GMT", then: "Wed, 25 Nov 2026 10:00:00 UTC", same: true},
+		{name: "not said", first: "Wed, 25 Nov 2026 10:00:00 GMT", same: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := content(3 * testPart)
+			gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+				date := c.then
+				if strings.HasPrefix(r.Header.Get("Range"), "bytes=0-") {
+					date = c.first
+				}
+				if w.Header().Set("ETag", `"e"`); date != "" {
+					w.Header().Set("Last-Modified", date)
+				}
+				sendRange(w, r, data)
+			}, func(t *testing.T, cl *Client) {
+				path := filepath.Join(t.TempDir(), "out")
+				_, err := cl.DownloadFile(t.Context(), "k", path)
+				if c.same && err != nil || !c.same && (!errors.Is(err, ErrIntegrity) || !strings.Contains(err.Error(), "download it again")) {
+					t.Errorf("got %v", err)
+				}
+				if got, _ := os.ReadFile(path); c.same != bytes.Equal(got, data) {
+					t.Errorf("the file has %d bytes", len(got))
+				}
+			}, smallParts)
+		})
+	}
+}
+
+// sendRange answers a request for a section.
+func sendRange(w http.ResponseWriter, r *http.Request, data []byte) {
+	var from, to int
+	fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to)
+	to = min(to, len(data)-1)
+	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(data)))
+	w.WriteHeader(206)
+	w.Write(data[from : to+1])
+}
+
+// An empty object has no first byte: the ways to say so.
+func TestRangedDownloadOfAnEmptyObject(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"416": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(416)
+			io.WriteString(w, s3Error("InvalidRange"))
+		},
+		"416 with another code": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(416)
+			io.WriteString(w, s3Error("RequestedRangeNotSatisfiable"))
+		},
+		"416 without a word": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(416) },
+		"206 */0": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes */0")
+			w.WriteHeader(206)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
+				if r.Header.Get("Range") != "" {
+					answer(w, r)
+				}
+			}, func(t *testing.T, c *Client) {
+				path := filepath.Join(t.TempDir(), "out")
+				obj, err := c.DownloadFile(t.Context(), "k", path)
+				if info, statErr := os.Stat(path); err != nil || obj.Size != 0 || statErr != nil || info.Size() != 0 {
+					t.Errorf("got %+v, %v, %v", obj, err, statErr)
+				}
+			})
+		})
+	}
+}
+
+// Numbers from a gateway are checked before they are counted on.
+func TestDownloadWithAnImpossibleContentRange(t *testing.T) {
+	for _, odd := range []string{"bytes 0-65535/9223372036854775807", "bytes 0-65535/-1", "bytes 5-65540/99999", "bytes 0-999999999/1000000000", "pages 0-1/2"} {
+		t.Run(odd, func(t *testing.T) {
+			gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"e"`)
+				w.Header().Set("Content-Range", odd)
+				w.WriteHeader(206)
+				w.Write(content(testPart))
+			}, func(t *testing.T, c *Client) {
+				dir := t.TempDir()
+				if obj, err := c.DownloadFile(t.Context(), "k", filepath.Join(dir, "out")); err == nil || !strings.Contains(err.Error(), "bytes") && !strings.Contains(err.Error(), "Content-Range") {
+					t.Errorf("got %+v, %v", obj, err)
+				}
+				if left := files(t, dir); len(left) > 0 {
+					t.Errorf("left behind: %v", left)
+				}
+			}, smallParts)
+		})
+	}
+}
+
+// A page that a proxy answers in the gateway's place is no object.
+func TestDownloadOfAProxysPage(t *testing.T) {
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, "<html>log in</html>")
+	}, func(t *testing.T, c *Client) {
+		var got bytes.Buffer
+		if _, err := c.Download(t.Context(), "k", &got); err == nil || got.Len() > 0 || attempts(err) != s3Attempts {
+			t.Errorf("got %q, %v", got.String(), err)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -264,4 +265,59 @@ func put(t *testing.T, srv *runpodtest.Server, key string, data []byte) {
 	if err := os.WriteFile(filepath.Join(srv.VolumeDir, key), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// pipeListener is a network in memory, without the simulation behind it.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case l.conns <- far:
+		return near, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (l *pipeListener) Close() error {
+	close(l.done)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// gatewayBubble runs a test in virtual time against a gateway that is a handler.
+func gatewayBubble(t *testing.T, h http.HandlerFunc, f func(t *testing.T, c *Client), opts ...Option) {
+	t.Helper()
+	clearEnvironment(t)
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		ctx, cancel := context.WithCancel(context.Background())
+		srv := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
+		go srv.Serve(l)
+		c, err := New(append([]Option{WithS3Endpoint("http://s3.test", "EU-RO-1", "vol"), WithS3Credentials("user_x", "rps_secret"),
+			WithDialContext(l.dial), WithHTTPTransport(&http.Transport{})}, opts...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			cancel()
+			c.Close()
+			srv.Shutdown(context.Background())
+		}()
+		f(t, c)
+	})
 }

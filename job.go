@@ -235,11 +235,11 @@ func (t *trip) upload(ctx context.Context) error {
 	for i, in := range t.job.Inputs {
 		wg.Go(func() {
 			line.Guard(func() (err error) {
-				t.result.Inputs[i], err = t.volume.upload(ctx, "upload "+in.Key, in.Key, in.Input)
+				t.result.Inputs[i], err = t.volume.upload(ctx, opOn("upload", in.Key), in.Key, in.Input)
 				return err
 			}, func(err error) {
 				if err != nil {
-					first.Do(func() { failed = asError("upload "+in.Key, err); cancel() })
+					first.Do(func() { failed = asError(opOn("upload", in.Key), err); cancel() })
 				}
 			})
 		})
@@ -296,9 +296,9 @@ func (t *trip) fetch(ctx context.Context) error {
 
 func (t *trip) download(ctx context.Context, key string) (Object, error) {
 	if t.job.Save != nil {
-		return t.volume.download(ctx, "download "+key, key, t.job.Save)
+		return t.volume.download(ctx, opOn("download", key), key, t.job.Save)
 	}
-	return t.volume.downloadFile(ctx, "download "+key, key, t.job.SaveTo)
+	return t.volume.downloadFile(ctx, opOn("download", key), key, t.job.SaveTo)
 }
 
 // saveAnswer saves the answer itself, if it is wanted.
@@ -338,7 +338,7 @@ func (t *trip) cleanUp(ctx context.Context) {
 			continue
 		}
 		wg.Go(func() {
-			line.Guard(func() error { return t.volume.delete(ctx, "delete "+key, key) }, func(err error) {
+			line.Guard(func() error { return t.volume.delete(ctx, opOn("delete", key), key) }, func(err error) {
 				if err != nil {
 					t.logger.LogAttrs(ctx, slog.LevelWarn, "input left on the volume",
 						slog.String("job", t.job.ID), slog.String("key", key), slog.String("error", err.Error()))

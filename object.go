@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -67,6 +69,16 @@ func checkKey(key string) error {
 		}
 	}
 	return nil
+}
+
+// opOn names an operation on something for errors and the log. What a terminal
+// would not show as it is, is quoted.
+func opOn(verb, name string) string {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, odd) {
+		name = strconv.Quote(name)
+	}
+	return verb + " " + name
 }
 
 // uniqueKey makes up a key for an input. Its random part keeps two jobs with

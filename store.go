@@ -23,7 +23,7 @@ func (s *store) begin(ctx context.Context, op string) (*operation, error) {
 }
 
 func (s *store) upload(ctx context.Context, key string, in Input) (Object, error) {
-	op := "upload " + key
+	op := opOn("upload", key)
 	if err := checkKey(key); err != nil {
 		return Object{}, refuse(op, "key", "%w", err)
 	}
@@ -39,7 +39,7 @@ func (s *store) upload(ctx context.Context, key string, in Input) (Object, error
 }
 
 func (s *store) download(ctx context.Context, key string, w io.Writer) (Object, error) {
-	op := "download " + key
+	op := opOn("download", key)
 	if err := checkKey(key); err != nil {
 		return Object{}, refuse(op, "key", "%w", err)
 	}
@@ -55,7 +55,7 @@ func (s *store) download(ctx context.Context, key string, w io.Writer) (Object, 
 }
 
 func (s *store) downloadFile(ctx context.Context, key, path string) (Object, error) {
-	op := "download " + key
+	op := opOn("download", key)
 	if err := checkKey(key); err != nil {
 		return Object{}, refuse(op, "key", "%w", err)
 	}
@@ -84,7 +84,7 @@ func (s *store) stat(ctx context.Context, key string) (Object, error) {
 }
 
 func (s *store) delete(ctx context.Context, key string) error {
-	op := "delete " + key
+	op := opOn("delete", key)
 	if err := checkKey(key); err != nil {
 		return refuse(op, "key", "%w", err)
 	}

@@ -330,7 +330,7 @@ func (c *completion) look(ctx context.Context, err error) (obj Object, done bool
 	default:
 		err = fmt.Errorf("%w; and the object is not there (%v)", c.t.plainCause(err), lookErr)
 	}
-	return Object{}, true, c.t.failure(err)
+	return Object{}, true, c.t.conclude(err)
 }
 
 // listParts returns the parts of an unfinished upload that the gateway has.

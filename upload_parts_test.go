@@ -2,12 +2,18 @@ package runpod
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -224,4 +230,96 @@ func TestCancelledWhileAPartArrives(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	}, smallParts, WithS3Conns(4))
+}
+
+// What decides about an upload in parts is our own id and the size, whatever the
+// store has for ETags and lengths.
+func TestCompleteIsLookedAt(t *testing.T) {
+	data := content(3 * testPart)
+	odd := `"0123456789abcdef0123456789abcdef-3"` // no MD5 of MD5s
+	for _, c := range []struct {
+		name   string
+		head   func(h http.Header, own string, looks int) (status int) // the object as HEAD shows it
+		status int                                                     // of Complete
+		etag   string                                                  // in its answer
+		kind   error
+		says   string
+	}{
+		{name: "an ETag that is no MD5 of MD5s", etag: odd, head: func(h http.Header, own string, _ int) int {
+			h.Set("ETag", odd)
+			h.Set("X-Amz-Meta-"+ownID, own)
+			h.Set("Content-Length", strconv.Itoa(len(data)))
+			return 200
+		}},
+		{name: "such an ETag, and no metadata kept", etag: odd, head: func(h http.Header, _ string, _ int) int {
+			h.Set("ETag", odd)
+			h.Set("Content-Length", strconv.Itoa(len(data)))
+			return 200
+		}},
+		{name: "a 524, and HEAD without a length", status: 524, head: func(h http.Header, own string, _ int) int {
+			h.Set("ETag", `"`+multipartETag(data, testPart)+`"`)
+			h.Set("X-Amz-Meta-"+ownID, own)
+			return 200
+		}},
+		{name: "there at the third look", head: func(h http.Header, own string, looks int) int {
+			if looks < 3 {
+				return 404
+			}
+			h.Set("X-Amz-Meta-"+ownID, own)
+			h.Set("ETag", odd)
+			return 200
+		}},
+		{name: "a 200 with nothing stored behind it", kind: ErrIntegrity, says: "is not there", head: func(http.Header, string, int) int { return 404 }},
+		{name: "a 200 with half of it stored", kind: ErrIntegrity, says: "upload it again", head: func(h http.Header, own string, _ int) int {
+			h.Set("X-Amz-Meta-"+ownID, own)
+			h.Set("ETag", odd)
+			h.Set("Content-Length", strconv.Itoa(len(data)/2))
+			return 200
+		}},
+		{name: "another's object", kind: ErrIntegrity, says: "is not what was uploaded", head: func(h http.Header, own string, _ int) int {
+			h.Set("X-Amz-Meta-"+ownID, "SOMEBODYELSES")
+			h.Set("ETag", odd)
+			h.Set("Content-Length", strconv.Itoa(len(data)))
+			return 200
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var mu sync.Mutex
+			own, looks := "", 0
+			gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case r.Method == "POST" && r.URL.Query().Has("uploads"):
+					own = r.Header.Get("X-Amz-Meta-" + ownID)
+					io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+				case r.Method == "PUT":
+					w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
+				case r.Method == "POST":
+					w.WriteHeader(cmp.Or(c.status, 200))
+					fmt.Fprintf(w, "<CompleteMultipartUploadResult><ETag>%s</ETag></CompleteMultipartUploadResult>", c.etag)
+				case r.Method == "HEAD":
+					looks++
+					h := http.Header{}
+					status := c.head(h, own, looks)
+					maps.Copy(w.Header(), h)
+					w.WriteHeader(status)
+				default:
+					w.WriteHeader(204)
+				}
+			}, func(t *testing.T, cl *Client) {
+				obj, err := cl.Upload(t.Context(), "k", Bytes("k", data))
+				if c.kind == nil && (err != nil || obj.Size != int64(len(data))) || c.kind != nil && (!errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says)) {
+					t.Errorf("got %+v, %v", obj, err)
+				}
+				if errors.Is(err, ErrNotFound) && c.kind == nil {
+					t.Errorf("the error is that there was nothing: %v", err)
+				}
+				if looks == 0 {
+					t.Error("nobody looked")
+				}
+			}, smallParts, WithChecksum(ChecksumMD5))
+		})
+	}
 }

@@ -3,8 +3,10 @@ package runpod
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,4 +166,70 @@ func TestResumeOfWhatIsBeingPutTogether(t *testing.T) {
 			t.Errorf("%d parts sent again", n)
 		}
 	}, smallParts, WithResumeDir(t.TempDir()))
+}
+
+// What stands in the folder may have been written by a stranger: a file that
+// makes no sense is passed over, and the upload begins anew.
+func TestResumeFileThatWasTampered(t *testing.T) {
+	good := unfinishedUpload{Key: "k", UploadID: "u1", Own: strings.Repeat("A", 26), Size: 4 * testPart, PartSize: testPart}
+	for name, change := range map[string]func(u *unfinishedUpload){
+		"parts of one byte":         func(u *unfinishedUpload) { u.PartSize = 1 },
+		"no parts":                  func(u *unfinishedUpload) { u.PartSize = 0 },
+		"negative parts":            func(u *unfinishedUpload) { u.PartSize = -1 },
+		"huge parts":                func(u *unfinishedUpload) { u.PartSize = math.MaxInt64 },
+		"a negative size":           func(u *unfinishedUpload) { u.Size = -4 * testPart },
+		"an id with a line feed":    func(u *unfinishedUpload) { u.UploadID = "u\nx" },
+		"a very long id":            func(u *unfinishedUpload) { u.UploadID = strings.Repeat("u", 5000) },
+		"no id":                     func(u *unfinishedUpload) { u.UploadID = "" },
+		"metadata with a line feed": func(u *unfinishedUpload) { u.Own = strings.Repeat("A", 25) + "\n" },
+		"another key":               func(u *unfinishedUpload) { u.Key = "other" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+				u := good
+				change(&u)
+				r := c.volume.uploads.resume.claim("k")
+				if err := r.save(u); err != nil {
+					t.Fatal(err)
+				}
+				if got := r.load("k"); got != nil {
+					t.Fatalf("it is taken for %+v", got)
+				}
+				r.unclaim()
+				data := content(4 * testPart)
+				if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil || !bytes.Equal(stored(t, srv, "k"), data) {
+					t.Errorf("got %v", err)
+				}
+				if left := append(unfinished(t, srv, c), files(t, c.volume.uploads.resume.dir)...); len(left) > 0 {
+					t.Errorf("left behind: %v", left)
+				}
+			}, smallParts, WithResumeDir(t.TempDir()))
+		})
+	}
+}
+
+// A file of any length, or of another content, is no reason to read it all.
+func TestResumeFileIsPrivateAndSmall(t *testing.T) {
+	dir := newResumeDir(t.TempDir(), "store")
+	r := dir.claim("k")
+	if err := r.save(unfinishedUpload{Key: "k", UploadID: "u", Own: strings.Repeat("A", 26), Size: 10, PartSize: 10}); err != nil || r.load("k") == nil {
+		t.Fatal("it is not read back", err)
+	}
+	info, err := os.Stat(r.path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	data, _ := os.ReadFile(r.path)
+	os.WriteFile(r.path, append(bytes.Repeat([]byte(" "), maxResumeFile), data...), 0o600)
+	if r.load("k") != nil {
+		t.Error("more than its limit was read")
+	}
+}
+
+// An upload of other checksums is not gone on with: its parts have no CRC32C.
+func TestResumeWithAnotherChecksum(t *testing.T) {
+	u := unfinishedUpload{Size: 10, Checksum: ChecksumMD5}
+	if u.continues(10, ChecksumCRC32C) || u.continues(11, ChecksumMD5) || !u.continues(10, ChecksumMD5) {
+		t.Error("what does not fit is gone on with")
+	}
 }

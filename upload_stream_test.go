@@ -3,6 +3,7 @@ package runpod
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -39,4 +40,28 @@ func TestStreamsOfEveryLength(t *testing.T) {
 			t.Errorf("%d of %d blocks came back, %d kept", free, c.volume.uploads.buffers.Blocks(), spare)
 		}
 	}, smallParts)
+}
+
+// A stream that turns out longer than an object may be ends with an error, not
+// short: nothing of it stays.
+func TestStreamThatIsTooLong(t *testing.T) {
+	for _, size := range []int{3*testPart + 1, 5 * testPart} {
+		inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+			smallBuffers(c, 4)
+			c.volume.uploads.largest = 3 * testPart
+			_, err := c.Upload(t.Context(), "k", Reader("r", -1, onlyForward(content(size))))
+			if !errors.Is(err, ErrTooLarge) {
+				t.Errorf("got %v", err)
+			}
+			if left := append(unfinished(t, srv, c), remains(t, srv, "k")...); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if free, _ := c.volume.uploads.buffers.Counts(); free != 4 {
+				t.Errorf("%d blocks came back", free)
+			}
+			if obj, err := c.Upload(t.Context(), "k", Reader("r", -1, onlyForward(content(3*testPart)))); err != nil || obj.Size != 3*testPart {
+				t.Errorf("one that just fits: %+v, %v", obj, err)
+			}
+		}, smallParts)
+	}
 }

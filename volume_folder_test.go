@@ -2,6 +2,9 @@ package runpod
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,4 +115,32 @@ func TestFolderThatFails(t *testing.T) {
 			t.Errorf("got %v, %v", keysIn(up), err)
 		}
 	}, WithS3Conns(2))
+}
+
+// What cannot be a file in a folder is left out and named; the rest comes.
+func TestFolderOfKeysThatCannotBeFiles(t *testing.T) {
+	body := "x"
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("list-type") {
+			io.WriteString(w, listingPage([]string{"p/a", "p/d/sub", "p/d/sub/b", "p/d//b", "p/../up", "p/z"}, "false", ""))
+			return
+		}
+		w.Header().Set("ETag", `"e"`)
+		io.WriteString(w, body)
+	}, func(t *testing.T, c *Client) {
+		dir := t.TempDir()
+		down, err := c.DownloadDir(t.Context(), "p", dir)
+		keys := fmt.Sprint(keysIn(down))
+		if keys != "[p/a p/d/sub p/z]" && keys != "[p/a p/d/sub/b p/z]" {
+			t.Errorf("got %s", keys)
+		}
+		for _, odd := range []string{`"p/d//b"`, `"p/../up"`, `"p/d/sub`, "3 keys"} {
+			if err == nil || !strings.Contains(err.Error(), odd) {
+				t.Errorf("%s is not named: %v", odd, err)
+			}
+		}
+		if got := files(t, dir); fmt.Sprint(got) != "[a d z]" {
+			t.Errorf("the folder holds %v", got)
+		}
+	})
 }

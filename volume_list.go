@@ -13,7 +13,7 @@ import (
 // list yields the objects whose keys begin with a prefix. Each page is an
 // operation of its own: a consumer that is slow does not hold up Close.
 func (s *store) list(ctx context.Context, prefix string) iter.Seq2[Object, error] {
-	op := "list " + prefix
+	op := opOn("list", prefix)
 	return listPages(prefix, func(l *listing) ([]Object, error) {
 		o, err := s.begin(ctx, op)
 		if err != nil {

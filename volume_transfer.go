@@ -189,7 +189,10 @@ func apiCode(err error) string {
 }
 
 // failure makes the error of an operation that the SDK reports as failed.
-func (t *transfer) failure(err error) error {
+func (t *transfer) failure(err error) error { return t.conclude(t.plainCause(err)) }
+
+// conclude makes the error of an operation with its cause as it is to be shown.
+func (t *transfer) conclude(err error) error {
 	if t.ctx.Err() != nil {
 		e := ended(t.ctx, t.op)
 		e.Attempts = t.attempts
@@ -198,7 +201,7 @@ func (t *transfer) failure(err error) error {
 		}
 		return e
 	}
-	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: t.plainCause(err)}
+	e := &Error{Op: t.op, Kind: t.last.kind, Attempts: t.attempts, Err: err}
 	if n := len(t.attempts); n > 0 {
 		e.Status = t.attempts[n-1].Status
 	}
@@ -221,7 +224,7 @@ func (t *transfer) failure(err error) error {
 // damaged makes the error of something that arrived otherwise than it was sent.
 func (t *transfer) damaged(err error, advice string) error {
 	t.last, t.advice = decision{kind: ErrIntegrity}, advice
-	return t.failure(err)
+	return t.conclude(err)
 }
 
 // plainCause is the heart of an SDK error: the gateway's words, or the
