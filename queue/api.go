@@ -71,10 +71,22 @@ func (a *api) call(method, path, id string) call {
 	return c
 }
 
+// usable returns an error if there is no Client to make a call with, or no
+// context.
+func (a *api) usable(ctx context.Context, c *call) error {
+	switch {
+	case a == nil:
+		return refuse(c.op(), "queue.Client", "it was not made by queue.New")
+	case ctx == nil:
+		return refuse(c.op(), "ctx", "it is nil")
+	}
+	return nil
+}
+
 // send makes a call and returns the service's answer, which is a 2xx.
 func (a *api) send(ctx context.Context, c call) (*runpod.Response, error) {
-	if a == nil {
-		return nil, refuseClient(&c)
+	if err := a.usable(ctx, &c); err != nil {
+		return nil, err
 	}
 	limit := a.limits[c.name()]
 	if err := a.life.during(ctx, c.op(), limit.enter); err != nil {

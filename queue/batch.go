@@ -59,7 +59,7 @@ func OpenBatch[Out any](q *Client, id string) *Batch[Out] {
 // Add puts more requests into a batch that is still a draft.
 func (b *Batch[Out]) Add(ctx context.Context, requests ...Request) error {
 	c := b.call(http.MethodPost, "/requests")
-	if err := b.check(&c); err != nil {
+	if err := b.check(ctx, &c); err != nil {
 		return err
 	}
 	pages, err := paginate(c.op(), requests)
@@ -91,7 +91,7 @@ func (b *Batch[Out]) add(ctx context.Context, pages [][]json.RawMessage) error {
 // [Batch.Results] has for drafts too.
 func (b *Batch[Out]) Remove(ctx context.Context, requestID string) error {
 	c := b.call(http.MethodDelete, "/requests/"+url.PathEscape(requestID))
-	if err := b.check(&c); err != nil {
+	if err := b.check(ctx, &c); err != nil {
 		return err
 	}
 	if requestID == "" {
@@ -120,7 +120,7 @@ func (b *Batch[Out]) Cancel(ctx context.Context) error {
 // Status asks how the batch is.
 func (b *Batch[Out]) Status(ctx context.Context) (BatchStatus, error) {
 	c := b.call(http.MethodGet, "")
-	if err := b.check(&c); err != nil {
+	if err := b.check(ctx, &c); err != nil {
 		return BatchStatus{}, err
 	}
 	return b.api.batchStatus(ctx, c)
@@ -132,7 +132,7 @@ func (b *Batch[Out]) Status(ctx context.Context) (BatchStatus, error) {
 // batch are lived through as [Handle.Wait] does it.
 func (b *Batch[Out]) Wait(ctx context.Context) (last BatchStatus, err error) {
 	c := b.call(http.MethodGet, "")
-	if err := b.check(&c); err != nil {
+	if err := b.check(ctx, &c); err != nil {
 		return last, err
 	}
 	var streak streak
@@ -213,11 +213,15 @@ func (b *Batch[Out]) call(method, path string) call {
 	return b.api.call(method, "/batch/"+url.PathEscape(b.ID)+path, b.ID)
 }
 
-func (b *Batch[Out]) check(c *call) error {
-	switch {
-	case b == nil || b.api == nil:
-		return refuseClient(c)
-	case b.ID == "":
+func (b *Batch[Out]) check(ctx context.Context, c *call) error {
+	var a *api
+	if b != nil {
+		a = b.api
+	}
+	if err := a.usable(ctx, c); err != nil {
+		return err
+	}
+	if b.ID == "" {
 		return refuse(c.op(), "batch id", "it is empty")
 	}
 	return nil
@@ -226,7 +230,7 @@ func (b *Batch[Out]) check(c *call) error {
 // ask makes a call about the batch, and reads its answer into out; nil: the
 // answer says no more than that it is done.
 func (b *Batch[Out]) ask(ctx context.Context, c call, out any) error {
-	if err := b.check(&c); err != nil {
+	if err := b.check(ctx, &c); err != nil {
 		return err
 	}
 	return b.api.ask(ctx, c, out)

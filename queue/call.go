@@ -48,11 +48,6 @@ func (c call) with(post bool) call {
 	return c
 }
 
-// refuseClient is the error of a call that has no Client.
-func refuseClient(c *call) error {
-	return refuse(c.op(), "queue.Client", "it was not made by queue.New")
-}
-
 // mended is the error of a call in words for jobs: package runpod speaks of
 // requests that a load balancer passes to workers.
 func (c *call) mended(err error) error {

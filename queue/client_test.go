@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -56,6 +57,19 @@ func TestZeroValues(t *testing.T) {
 		}
 		if q.Stats() != (runpod.Stats{}) || q.Close() != nil {
 			t.Error("a Client that was not made has done something")
+		}
+	}
+	q := answering(t, 200, `{"id":"j","status":"COMPLETED","output":1}`)
+	if _, err := Open[any](q, "j").Wait(t.Context(), nil); problem(t, err).Field != "option 0" {
+		t.Errorf("a nil option: %v", err)
+	}
+	var noContext context.Context
+	_, err1 := Run[any](noContext, q, Request{Input: 1})
+	_, err2 := Open[any](q, "j").Wait(noContext, LongPoll())
+	_, err3 := q.Health(noContext)
+	for _, err := range []error{err1, err2, err3} {
+		if problem(t, err).Field != "ctx" {
+			t.Errorf("a nil context: %v", err)
 		}
 	}
 	var failure *Failure

@@ -32,7 +32,7 @@ func (j job) path(name string) string {
 
 // report makes a call about the job that brings a report of it.
 func (j job) report(ctx context.Context, c call) (report, error) {
-	if err := j.check(&c); err != nil {
+	if err := j.check(ctx, &c); err != nil {
 		return report{}, err
 	}
 	r, err := j.api.report(ctx, c)
@@ -41,17 +41,17 @@ func (j job) report(ctx context.Context, c call) (report, error) {
 
 // ask makes a call about the job whose answer says no more than that it is done.
 func (j job) ask(ctx context.Context, c call) error {
-	if err := j.check(&c); err != nil {
+	if err := j.check(ctx, &c); err != nil {
 		return err
 	}
 	return j.mended(j.api.ask(ctx, c, nil))
 }
 
-func (j job) check(c *call) error {
-	switch {
-	case j.api == nil:
-		return refuseClient(c)
-	case j.id == "":
+func (j job) check(ctx context.Context, c *call) error {
+	if err := j.api.usable(ctx, c); err != nil {
+		return err
+	}
+	if j.id == "" {
 		return refuse(c.op(), "job id", "it is empty")
 	}
 	return nil

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
@@ -59,4 +61,46 @@ func TestRateLimitOfOthers(t *testing.T) {
 			t.Errorf("queued after %v: Retry-After was undercut", took)
 		}
 	})
+}
+
+// So many at once, and in any 10 s; whoever waits leaves with its context.
+func TestLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimit(20, 3)
+		for range 3 {
+			if err := l.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second) // the pace has room again
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := l.enter(ctx); err == nil || time.Since(start) != time.Minute {
+			t.Errorf("the fourth at once: %v after %v", err, time.Since(start))
+		}
+		l.leave()
+		if err := l.enter(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for range 3 {
+			l.leave()
+		}
+		time.Sleep(time.Minute)
+		entered := 0
+		for start := time.Now(); time.Since(start) < 10*time.Second; l.leave() {
+			if err := l.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			entered++
+		}
+		if entered < 18 || entered > 21 { // the last one is after the 10 s
+			t.Errorf("%d in 10 s", entered)
+		}
+	})
+	var none *limit
+	if none.enter(t.Context()) != nil {
+		t.Error("a call without a limit is held up")
+	}
+	none.leave()
 }

@@ -55,7 +55,7 @@ func newStreaming(j job) *streaming {
 // next returns the parts that nobody has had yet, none perhaps, after the pause
 // that is due.
 func (s *streaming) next(ctx context.Context) ([]part, error) {
-	if err := s.check(&s.call); err != nil {
+	if err := s.check(ctx, &s.call); err != nil {
 		return nil, err
 	}
 	if s.begun && !s.last.Final() {

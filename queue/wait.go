@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -39,10 +40,13 @@ const longPoll = 90 * time.Second
 // be waited on again.
 func (h *Handle[Out]) Wait(ctx context.Context, opts ...WaitOption) (Result[Out], error) {
 	w := waiting{job: h.job()}
-	for _, opt := range opts {
+	c := w.get("status")
+	for i, opt := range opts {
+		if opt == nil {
+			return Result[Out]{ID: w.id}, refuse(c.op(), fmt.Sprintf("option %d", i), "it is nil")
+		}
 		opt(&w.waitOptions)
 	}
-	c := w.get("status")
 	report, err := w.untilFinal(ctx, &c)
 	if err != nil {
 		return Result[Out]{ID: w.id, State: w.last}, err
@@ -60,7 +64,7 @@ type waiting struct {
 
 // untilFinal returns the report of how the job has ended.
 func (w *waiting) untilFinal(ctx context.Context, c *call) (report, error) {
-	if err := w.check(c); err != nil {
+	if err := w.check(ctx, c); err != nil {
 		return report{}, err
 	}
 	for looks := 0; ; looks++ {
