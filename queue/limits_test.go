@@ -2,11 +2,13 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gpuburst/runpod-go"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -103,4 +105,35 @@ func TestLimit(t *testing.T) {
 		t.Error("a call without a limit is held up")
 	}
 	none.leave()
+}
+
+// Whoever waits for the limit leaves with the context or the Client, and nothing
+// is sent.
+func TestWaitForTheLimitEnds(t *testing.T) {
+	for name, want := range map[string]error{"deadline": context.DeadlineExceeded, "cancelled": context.Canceled, "closed": runpod.ErrClosed} {
+		inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if _, err := q.PurgeQueue(ctx); err != nil {
+				t.Fatal(err)
+			}
+			switch name {
+			case "deadline":
+				ctx, cancel = context.WithTimeout(ctx, time.Second)
+				defer cancel()
+			case "cancelled":
+				time.AfterFunc(time.Second, cancel)
+			case "closed":
+				time.AfterFunc(time.Second, func() { q.Close() })
+			}
+			start := time.Now()
+			_, err := q.PurgeQueue(ctx)
+			if problem(t, err); !errors.Is(err, want) || time.Since(start) > time.Second {
+				t.Errorf("%s: %v after %v", name, err, time.Since(start))
+			}
+			if calls, _ := srv.JobCalls(); calls["purge-queue"] != 1 {
+				t.Errorf("%s: sent %v", name, calls)
+			}
+		})
+	}
 }
