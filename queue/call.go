@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/gpuburst/runpod-go"
@@ -22,6 +23,21 @@ type call struct {
 func (c *call) op() string {
 	path, _, _ := strings.Cut(c.path, "?")
 	return c.method + " " + path
+}
+
+// route is the path without ids, so that observers can count calls of one kind
+// together.
+func (c *call) route() string {
+	path, _, _ := strings.Cut(c.path, "?")
+	if c.id == "" {
+		return path
+	}
+	name := "/" + c.name()
+	rest := strings.Replace(path[len(name):], "/"+url.PathEscape(c.id), "/{id}", 1)
+	if strings.HasPrefix(rest, "/{id}/requests/") {
+		rest = "/{id}/requests/{request}"
+	}
+	return name + rest
 }
 
 // name is what the service calls it: the first word of the path.

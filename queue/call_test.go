@@ -1,13 +1,17 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gpuburst/runpod-go"
 )
 
 // The requests are those of docs/jobs.md, call by call.
@@ -108,5 +112,32 @@ func TestSuccessThatIsNone(t *testing.T) {
 	q := answering(t, 200, "")
 	if err := errors.Join(Open[any](q, "j").Cancel(t.Context()), OpenBatch[any](q, "b").Finalize(t.Context())); err != nil {
 		t.Errorf("an empty answer to a call that asks for nothing: %v", err)
+	}
+}
+
+// Calls of one kind have one route, whatever the ids in their paths.
+func TestRoutes(t *testing.T) {
+	var api *api
+	for want, c := range map[string]call{
+		"/run":                           api.post("/run", ""),
+		"/runsync":                       api.post("/runsync?wait=1000", ""),
+		"/status/{id}":                   job{id: "status"}.get("status"),
+		"/status-sync/{id}":              job{id: "a/b?"}.get("status-sync?wait=90000"),
+		"/cancel/{id}":                   job{id: "j"}.post("cancel"),
+		"/batch":                         api.post("/batch", ""),
+		"/batch/{id}":                    (&Batch[any]{ID: "batch"}).call("GET", ""),
+		"/batch/{id}/requests":           (&Batch[any]{ID: "b"}).call("GET", "/requests?offset=0&limit=200"),
+		"/batch/{id}/requests/{request}": (&Batch[any]{ID: "b"}).call("DELETE", "/requests/r1"),
+	} {
+		if got := c.route(); got != want {
+			t.Errorf("%s: %s, want %s", c.path, got, want)
+		}
+	}
+	var routes []string
+	q := answering(t, 200, `{"id":"j","status":"COMPLETED","output":1}`, runpod.WithObserver(runpod.Observer{
+		CallEnd: func(_ context.Context, info runpod.CallInfo) { routes = append(routes, info.Method+" "+info.Route) },
+	}))
+	if _, err := Open[int](q, "j").Wait(t.Context()); err != nil || !slices.Equal(routes, []string{"GET /status/{id}"}) {
+		t.Errorf("an observer sees %q, %v", routes, err)
 	}
 }
