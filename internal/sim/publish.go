@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
@@ -36,6 +37,16 @@ func direct(srv *runpodtest.Server) environment {
 			{"RUNPOD_S3_SECRET_ACCESS_KEY", srv.SecretAccessKey},
 		},
 	}
+}
+
+// inWorkers is the environment of the workers' processes: they know their endpoint
+// by its id.
+func inWorkers(srv *runpodtest.Server) environment {
+	e := direct(srv)
+	e.unset = []string{"RUNPOD_ENDPOINT_URL"}
+	e.set = slices.DeleteFunc(e.set, func(v [2]string) bool { return v[0] == "RUNPOD_ENDPOINT_URL" })
+	e.set = append(e.set, [2]string{"RUNPOD_ENDPOINT_ID", srv.EndpointID})
+	return e
 }
 
 // assignments are the variables as a process takes them; those that must not be

@@ -101,7 +101,7 @@ func (s *simulator) open(fail context.CancelCauseFunc) (err error) {
 		}
 	}
 	if s.command != nil {
-		s.command.Open(assignments(direct(s.srv)))
+		s.command.Open(assignments(inWorkers(s.srv)))
 	}
 	return s.publish()
 }

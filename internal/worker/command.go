@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,17 +60,27 @@ const maxFailures = 3
 
 // Check returns an error if the command's program is not there.
 func (c *Command) Check() error {
-	words := strings.Fields(c.Line)
-	if len(words) == 0 {
+	program, plain := c.program()
+	if program == "" && plain {
 		return errors.New("the command is empty")
 	}
-	if strings.ContainsAny(words[0], `=$&|;<>(){}'"\`) || shellWord[words[0]] {
+	if !plain {
 		return nil // the shell's business
 	}
-	if _, err := exec.LookPath(words[0]); err != nil {
+	if _, err := exec.LookPath(program); err != nil {
 		return fmt.Errorf("the command cannot start: %w", err)
 	}
 	return nil
+}
+
+// program is the first word of the command; plain is false if that is something
+// only the shell understands.
+func (c *Command) program() (word string, plain bool) {
+	words := strings.Fields(c.Line)
+	if len(words) == 0 {
+		return "", true
+	}
+	return words[0], plainWord.MatchString(words[0]) && !strings.Contains(words[0], "=") && !shellWord[words[0]]
 }
 
 // shellWord are commands that are no programs.
@@ -124,7 +135,10 @@ func (c *Command) fail(err error) { c.failing.Do(func() { c.Fail(err) }) }
 // launch starts a process and sees to its end: with its worker, or before it.
 func (c *Command) launch(w runpodtest.Worker, port int) (*process, error) {
 	line := strings.NewReplacer("{port}", strconv.Itoa(port), "{volume}", shellQuote(w.VolumeDir), "{id}", w.ID).Replace(c.Line)
-	env := append(c.env, "PORT="+strconv.Itoa(port), "PORT_HEALTH="+strconv.Itoa(port), "RUNPOD_POD_ID="+w.ID, "RUNPOD_VOLUME_DIR="+w.VolumeDir)
+	if _, plain := c.program(); plain && !strings.ContainsAny(line, ";&|<>()`\n") {
+		line = "exec " + line // no shell remains between us and the program
+	}
+	env := append(slices.Clone(c.env), "PORT="+strconv.Itoa(port), "PORT_HEALTH="+strconv.Itoa(port), "RUNPOD_POD_ID="+w.ID, "RUNPOD_VOLUME_DIR="+w.VolumeDir)
 	p, err := startProcess(line, env, c.Logs, w.ID, &c.minder)
 	if err != nil {
 		return nil, err
@@ -149,16 +163,14 @@ func (c *Command) await(w runpodtest.Worker, p *process, health string) error {
 	ctx, cancel := context.WithTimeoutCause(w.Context, c.StartTimeout, errNotReady)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
 	last := "nothing"
-	for {
+	for pause := 50 * time.Millisecond; ; pause = min(pause*3/2, time.Second) {
 		select {
 		case <-p.ended:
 			return c.neverReady(p)
 		case <-ctx.Done():
 			return c.late(ctx, w, last)
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 		status, err := ask(ctx, client, health)
 		switch {

@@ -193,6 +193,24 @@ func stubborn(dir string) string {
 	return fmt.Sprintf(`trap '' TERM; cd %s; sh -c 'echo $$ > pid.child-{id}; while :; do sleep 1; done' & echo $$ > pid.{id}; while :; do sleep 1; done`, shellQuote(dir))
 }
 
+// A program that ends in good order is given the time for it, also behind a shell.
+func TestGoodOrder(t *testing.T) {
+	dir := t.TempDir()
+	c := NewCommand(fmt.Sprintf(`cd %s && sh -c 'trap "sleep 1; echo done > pid.{id}; exit" TERM; echo $$ > started; while :; do sleep 0.1; done'; :`, shellQuote(dir)))
+	srv := start(t, c, runpodtest.Config{MinWorkers: 1})
+	for range 1000 {
+		if _, err := os.Stat(filepath.Join(dir, "started")); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	srv.Close()
+	c.Wait()
+	if left, _ := filepath.Glob(filepath.Join(dir, "pid.*")); len(left) != 1 {
+		t.Error("it was killed while it ended")
+	}
+}
+
 // What ignores SIGTERM gets SIGKILL, its children too.
 func TestNothingIsLeftAfterClose(t *testing.T) {
 	dir := t.TempDir()

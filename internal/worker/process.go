@@ -78,17 +78,14 @@ func (p *process) drain(r *os.File) {
 }
 
 // stop ends the process group, by SIGTERM and after grace by SIGKILL, and returns
-// when the command has ended.
+// when all of it has ended.
 func (p *process) stop(grace time.Duration) {
 	group := -p.cmd.Process.Pid
 	syscall.Kill(group, syscall.SIGTERM)
-	t := time.NewTimer(grace)
-	defer t.Stop()
-	select {
-	case <-p.ended:
-	case <-t.C:
+	for end := time.Now().Add(grace); syscall.Kill(group, 0) == nil && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // the kernel tells nobody when a group is empty
 	}
-	syscall.Kill(group, syscall.SIGKILL) // also children that the command left
+	syscall.Kill(group, syscall.SIGKILL)
 	<-p.ended
 	p.minder.forget(p.cmd.Process.Pid)
 }
