@@ -40,7 +40,10 @@
 // The S3 side is gofakes3 over a folder, with signatures, Content-MD5 and the
 // signed SHA-256 checked. Known differences: requests may be 15 minutes out of
 // time, not an hour; a wrong CRC in a checksum trailer passes; keys with empty
-// names between slashes are refused, not normalised. A worker's file that takes a
+// names between slashes are refused, not normalised. An empty folder is listed
+// (docs) under a key that ends in a slash, and such a key makes, reads and deletes
+// a folder (inferred). The signature's region must be the volume's (users met a
+// refusal; the answer is inferred). A worker's file that takes a
 // deleted object's place may inherit its ETag where the file system reuses
 // inodes.
 //
