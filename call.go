@@ -69,12 +69,15 @@ func (c *call) Value(key any) any {
 func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // configure applies the call's options to it and to its request.
-func (c *call) configure(req *http.Request, opts []CallOption) {
-	c.options = optionsFor(req.Method, opts)
+func (c *call) configure(req *http.Request, opts []CallOption) (err error) {
+	if c.options, err = optionsFor(c.op, req.Method, opts); err != nil {
+		return err
+	}
 	if c.options.pin != "" {
 		req.Header = withHeader(req.Header, workerIDHeader, []string{c.options.pin})
 	}
 	c.droppable = c.options.anyWorker && req.Header.Get(workerIDHeader) != ""
+	return nil
 }
 
 // run sends a request as often as it takes. Any final status is a response; an
@@ -392,7 +395,8 @@ func (c *call) handOver(resp *http.Response) {
 		c.shown(resp.StatusCode, 0, nil)
 	}
 	if ok {
-		body.owner = c
+		c.life.read()
+		body.owner, body.a.reader = c, c.life
 	}
 }
 

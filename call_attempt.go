@@ -26,6 +26,7 @@ type attempt struct {
 	clock  *time.Timer // cancels ctx when it runs out
 	ended  atomic.Bool // the place was given back
 	reply  attemptBody
+	reader *lifetime // counts the body that a caller reads; nil: none does
 
 	// What the connection tells, on goroutines of net/http's.
 	trace   httptrace.ClientTrace
@@ -50,6 +51,9 @@ func (a *attempt) finish() {
 		return
 	}
 	defer a.ep.admission.gate.Release()
+	if a.reader != nil {
+		defer a.reader.unread()
+	}
 	if a.cancel != nil { // it had begun
 		a.clock.Stop()
 		a.cancel(nil)

@@ -3,6 +3,7 @@ package runpod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -26,12 +27,15 @@ type callOptions struct {
 }
 
 // optionsFor returns what the options say of a request with this method.
-func optionsFor(method string, opts []CallOption) callOptions {
+func optionsFor(op, method string, opts []CallOption) (callOptions, error) {
 	o := callOptions{idempotent: isIdempotent(method)}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return o, refuse(op, fmt.Sprintf("option %d", i), "it is nil")
+		}
 		opt(&o)
 	}
-	return o
+	return o, nil
 }
 
 // Idempotent marks a call that may run twice without harm. It is sent again

@@ -47,7 +47,9 @@ func (cr *caller) within(ctx context.Context, method, path string, in, out any, 
 	_, streams := out.(io.Writer)
 	c := cr.newCall(ctx, operationName(method, path))
 	c.body, c.whole = bytesBody(data), !streams
-	c.configure(req, opts)
+	if err := c.configure(req, opts); err != nil {
+		return nil, err
+	}
 	var resp *http.Response
 	defer func() { c.shown(r.status(), bytesRead(resp, r), err) }()
 	if resp, err = c.run(cr.loop, req); err != nil {
@@ -69,7 +71,11 @@ func (cr *caller) send(req *http.Request, foreign bool) (*http.Response, error) 
 	defer cr.life.leave() // what is left then is the body, which the caller reads
 	c := cr.newCall(req.Context(), op)
 	own := *req
-	if err := cr.ep.adopt(c.op, &own, foreign); err != nil {
+	err = cr.ep.adopt(c.op, &own, foreign)
+	if err == nil {
+		err = c.configure(&own, callOptionsIn(req.Context()))
+	}
+	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
@@ -77,7 +83,6 @@ func (cr *caller) send(req *http.Request, foreign bool) (*http.Response, error) 
 		return nil, err
 	}
 	own.Body, own.GetBody = nil, nil
-	c.configure(&own, callOptionsIn(req.Context()))
 	resp, err := c.run(cr.loop, &own)
 	if err != nil {
 		c.shown(0, 0, err)

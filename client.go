@@ -2,6 +2,8 @@ package runpod
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -12,7 +14,10 @@ import (
 // goroutines, which share its one S3 connection pool and its one limit of
 // requests in flight. Most programs should make one with [New], keep it, and
 // close it when done.
-type Client struct {
+type Client struct{ *rooms }
+
+// rooms are what stands behind the doors.
+type rooms struct {
 	config *config
 	life   *lifetime
 	volume *volume
@@ -36,19 +41,34 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: cfg, life: newLifetime(), volume: newVolume(cfg), ep: newEndpoint(cfg)}
-	c.store = &store{volume: c.volume, life: c.life, missing: cfg.missingForS3}
+	return &Client{newRooms(cfg, newLifetime())}, nil
+}
+
+func newRooms(cfg *config, life *lifetime) *rooms {
+	r := &rooms{config: cfg, life: life, volume: newVolume(cfg), ep: newEndpoint(cfg)}
+	r.store = &store{volume: r.volume, life: r.life, missing: cfg.missingForS3}
 	costs := newSpending(cfg.maxSpending, cfg.logger)
-	c.warmer = newWarmer(cfg, c.ep, c.life, costs)
-	c.calls = newCaller(c.ep, c.warmer.wake, c.life, cfg.missingForCalls)
-	c.runner = &runner{
-		life: c.life, volume: c.volume, calls: c.calls, all: cfg.observers, missing: cfg.missingForS3, logger: cfg.logger,
+	r.warmer = newWarmer(cfg, r.ep, r.life, costs)
+	r.calls = newCaller(r.ep, r.warmer.wake, r.life, cfg.missingForCalls)
+	r.runner = &runner{
+		life: r.life, volume: r.volume, calls: r.calls, all: cfg.observers, missing: cfg.missingForS3, logger: cfg.logger,
 		cleanup: cfg.policy.Stall,
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
-	c.readiness = newReadiness(c.life, cfg.control, c.ep.answeredAt, placeOf(cfg.s3))
-	c.holds = newHolds(c.life, cfg.control, costs, cfg.logger, openHoldStores(c.volume))
-	return c, nil
+	r.readiness = newReadiness(r.life, cfg.control, r.ep.answeredAt, placeOf(cfg.s3))
+	r.holds = newHolds(r.life, cfg.control, costs, cfg.logger, openHoldStores(r.volume))
+	return r
+}
+
+// in returns what is behind the doors. The rooms of a Client that New has not
+// made refuse everything.
+func (c *Client) in() *rooms {
+	if c == nil || c.rooms == nil {
+		cfg := &config{unmade: true}
+		cfg.setDefaults()
+		return newRooms(cfg, &lifetime{})
+	}
+	return c.rooms
 }
 
 // Round trips: upload, call, fetch, clean up.
@@ -56,7 +76,9 @@ func New(opts ...Option) (*Client, error) {
 // Run does one job. The whole job is checked before any traffic. The error is an
 // [*Error] whose JobID names the job; the Result comes with it as far as the job
 // got. Most callers with several jobs should use [Client.RunAll].
-func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.runner.run(ctx, job) }
+func (c *Client) Run(ctx context.Context, job Job) (Result, error) {
+	return c.in().runner.run(ctx, job)
+}
 
 // RunAll does jobs side by side and yields each result as soon as it is there,
 // with the error that the job ended in. It yields on the caller's goroutine.
@@ -94,7 +116,7 @@ func (c *Client) Run(ctx context.Context, job Job) (Result, error) { return c.ru
 // that is the job's error, with the stack in its text; the other jobs go on. If
 // the sequence does, the loop does too, when the jobs that were read have ended.
 func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
-	return c.runner.runAll(ctx, jobs)
+	return c.in().runner.runAll(ctx, jobs)
 }
 
 // The volume.
@@ -105,7 +127,7 @@ func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Resul
 // refuses what arrives damaged, and the answer is compared with it: a mismatch
 // is [ErrIntegrity]. A key that cannot be a file on the volume is refused.
 func (c *Client) Upload(ctx context.Context, key string, in Input) (Object, error) {
-	return c.store.upload(ctx, key, in)
+	return c.in().store.upload(ctx, key, in)
 }
 
 // Download writes an object's content to w. If the connection breaks it goes on
@@ -113,7 +135,7 @@ func (c *Client) Upload(ctx context.Context, key string, in Input) (Object, erro
 // error w may have got the beginning. [ErrNotFound] says that there is no such
 // object. For a file, use [Client.DownloadFile], which is faster.
 func (c *Client) Download(ctx context.Context, key string, w io.Writer) (Object, error) {
-	return c.store.download(ctx, key, w)
+	return c.in().store.download(ctx, key, w)
 }
 
 // DownloadFile writes an object's content to the file at path, whole or not at
@@ -122,17 +144,17 @@ func (c *Client) Download(ctx context.Context, key string, w io.Writer) (Object,
 // is replaced and its mode kept. A symbolic link is replaced too: what it points
 // to stays as it is.
 func (c *Client) DownloadFile(ctx context.Context, key, path string) (Object, error) {
-	return c.store.downloadFile(ctx, key, path)
+	return c.in().store.downloadFile(ctx, key, path)
 }
 
 // Stat returns what is known of an object without reading it. [ErrNotFound] says
 // that there is no such object.
 func (c *Client) Stat(ctx context.Context, key string) (Object, error) {
-	return c.store.stat(ctx, key)
+	return c.in().store.stat(ctx, key)
 }
 
 // Delete removes an object from the volume. It is no error if there is none.
-func (c *Client) Delete(ctx context.Context, key string) error { return c.store.delete(ctx, key) }
+func (c *Client) Delete(ctx context.Context, key string) error { return c.in().store.delete(ctx, key) }
 
 // List yields every object whose key begins with prefix, "" for all of them, in
 // the gateway's order, which is that of the keys. It asks for them in pages, as
@@ -142,7 +164,7 @@ func (c *Client) Delete(ctx context.Context, key string) error { return c.store.
 // token there (Runpod docs): such a listing goes on after the last key, and
 // yields no object twice.
 func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
-	return c.store.list(ctx, prefix)
+	return c.in().store.list(ctx, prefix)
 }
 
 // UploadDir uploads every file of a folder and of the folders in it, several at
@@ -152,7 +174,7 @@ func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[Object, erro
 // first failure ends it: what was uploaded until then is returned with the
 // error, and stays.
 func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, error) {
-	return c.store.uploadDir(ctx, dir, prefix)
+	return c.in().store.uploadDir(ctx, dir, prefix)
 }
 
 // DownloadDir downloads every object under the folder prefix, "" for the whole
@@ -163,7 +185,7 @@ func (c *Client) UploadDir(ctx context.Context, dir, prefix string) ([]Object, e
 // The error names it once everything else is there. Any other failure ends it:
 // what was downloaded until then is returned with the error.
 func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object, error) {
-	return c.store.downloadDir(ctx, prefix, dir)
+	return c.in().store.downloadDir(ctx, prefix, dir)
 }
 
 // DeleteAll deletes every object whose key begins with prefix, and returns how
@@ -172,12 +194,12 @@ func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object,
 // since the gateway has no other way (Runpod docs). An empty prefix is refused.
 // The first failure ends it.
 func (c *Client) DeleteAll(ctx context.Context, prefix string) (int, error) {
-	return c.store.deleteAll(ctx, prefix)
+	return c.in().store.deleteAll(ctx, prefix)
 }
 
 // Progress returns how far all uploads and downloads of the Client are; see
 // [WithProgress] for some of them.
-func (c *Client) Progress() Transferred { return c.volume.gw.progress.Now() }
+func (c *Client) Progress() Transferred { return c.in().volume.gw.progress.Now() }
 
 // Calls.
 
@@ -189,7 +211,7 @@ func (c *Client) Progress() Transferred { return c.volume.gw.progress.Now() }
 // If the final answer's status is outside 200 to 299, Call returns both the
 // Response and an error. See [Error] for what an error says.
 func (c *Client) Call(ctx context.Context, method, path string, in, out any, opts ...CallOption) (*Response, error) {
-	return c.calls.call(ctx, method, path, in, out, opts)
+	return c.in().calls.call(ctx, method, path, in, out, opts)
 }
 
 // Do sends a request to the endpoint with the resilience of [Client.Call], which
@@ -200,7 +222,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any, opt
 // API key is added unless the request has an Authorization of its own. Redirects
 // are returned, not followed. Options are in the request's context; see
 // [WithCallOptions].
-func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.calls.do(req) }
+func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.in().calls.do(req) }
 
 // Transport returns an [http.RoundTripper] with the resilience of [Client.Do],
 // for HTTP clients that others wrote: put it into an [http.Client], and that
@@ -227,17 +249,17 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.calls.
 // Waiting for a cold endpoint takes minutes. Set no [http.Client.Timeout], which
 // covers the whole exchange, streams included; use a context instead, and switch
 // the other client's retries off.
-func (c *Client) Transport() http.RoundTripper { return &transport{c.calls} }
+func (c *Client) Transport() http.RoundTripper { return &transport{c.in().calls} }
 
 // HTTPClient returns a new HTTP client on [Client.Transport], without a timeout.
 // Its paths may do without a host: Get("/health") asks the endpoint. It is the
 // caller's to change.
-func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: &transport{c.calls}} }
+func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: &transport{c.in().calls}} }
 
 // Session begins a session: its requests go to one worker. It sends nothing.
 // Without [OnWorker] the worker is the one that first answers a request of the
 // session with success, a 101 included. End the session when done.
-func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.calls, opts) }
+func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.in().calls, opts) }
 
 // Readiness.
 
@@ -272,7 +294,7 @@ func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.c
 // second one; they are repeated, and calls add to the demand too. With a scaler
 // value of 1, a call may start one worker more than are needed, if it is sent
 // before the light request that it replaces has left.
-func (c *Client) Warm(ctx context.Context, n int) (int, error) { return c.warmer.warm(ctx, n) }
+func (c *Client) Warm(ctx context.Context, n int) (int, error) { return c.in().warmer.warm(ctx, n) }
 
 // HoldWorkers raises the endpoint's minimum of workers to n, so that a burst
 // meets workers that are up, and keeps it there until [Hold.Release] or Close.
@@ -305,19 +327,21 @@ func (c *Client) Warm(ctx context.Context, n int) (int, error) { return c.warmer
 // Nothing else does. Clocks of machines that hold the same endpoint may be up to
 // a minute apart. What is among the records and makes no sense is logged and left
 // alone; docs/security.md says what somebody who may write there can do.
-func (c *Client) HoldWorkers(ctx context.Context, n int) (*Hold, error) { return c.holds.raise(ctx, n) }
+func (c *Client) HoldWorkers(ctx context.Context, n int) (*Hold, error) {
+	return c.in().holds.raise(ctx, n)
+}
 
 // Holds lists the holds that are recorded for the endpoint, this Client's and
 // everybody else's, stale ones included. If something among the records makes no
 // sense as one, Holds returns the others and an [ErrIntegrity] that names it.
-func (c *Client) Holds(ctx context.Context) ([]HoldRecord, error) { return c.holds.recorded(ctx) }
+func (c *Client) Holds(ctx context.Context) ([]HoldRecord, error) { return c.in().holds.recorded(ctx) }
 
 // ClearHolds ends the stale holds, or all of them, and lowers the minimum to
 // what the others hold or, if there is no other, to what it was before. It
 // returns the records it has cleared. A living hold whose record is cleared
 // learns of it within about 20 s, see [Hold.Err].
 func (c *Client) ClearHolds(ctx context.Context, all bool) ([]HoldRecord, error) {
-	return c.holds.clear(ctx, all)
+	return c.in().holds.clear(ctx, all)
 }
 
 // Ready returns what is known about the endpoint, for a service's own health
@@ -331,17 +355,29 @@ func (c *Client) ClearHolds(ctx context.Context, all bool) ([]HoldRecord, error)
 // it becomes when unused for 7 days, Runpod docs), and [ErrBadRequest] if it is
 // no load-balancing endpoint: no call can succeed then. A Readiness comes with
 // the error as far as it is known.
-func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.readiness.now(ctx) }
+func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.in().readiness.now(ctx) }
 
 // The Client itself.
 
 // Stats returns what the Client has done so far. It is cheap enough to be called
 // every second. Its figures are read one after the other, so two of them may
 // differ by a call that ended in between.
-func (c *Client) Stats() Stats { return gather(c.calls, c.volume, c.holds) }
+func (c *Client) Stats() Stats { return gather(c.in().calls, c.in().volume, c.in().holds) }
 
 // RetryPolicy returns the policy in use, with the defaults filled in.
-func (c *Client) RetryPolicy() RetryPolicy { return c.config.policy }
+func (c *Client) RetryPolicy() RetryPolicy { return c.in().config.policy }
+
+// Shutdown ends the Client gracefully: it refuses new operations with
+// [ErrClosed], lets those in flight end, retries included, and returns when all
+// have ended and the bodies that [Client.Do] has returned are read or closed.
+// RunAll begins no further job and yields those that it has begun. Then the
+// workers that are held are released, as by [Client.Close], whose error it
+// returns.
+//
+// If ctx ends first, Shutdown does what Close does, and the error says how many
+// operations it cut off. Most services should call it when they are told to
+// stop, with a deadline a little below what their platform grants them.
+func (c *Client) Shutdown(ctx context.Context) error { return c.in().shutdown(ctx) }
 
 // Close refuses new operations, ends those in flight with [ErrClosed], and
 // returns when all have returned. Bodies that [Client.Do] has returned fail with
@@ -351,12 +387,32 @@ func (c *Client) RetryPolicy() RetryPolicy { return c.config.policy }
 //
 // The loop of a RunAll may call Close. The functions of a job, an observer or a
 // classifier must not: Close waits for them.
-func (c *Client) Close() error {
-	c.life.close()
-	c.calls.abort()
-	c.life.waiting.Wait()
-	err := c.holds.releaseAll()
-	c.volume.gw.transport.CloseIdleConnections()
-	c.calls.close()
+func (c *Client) Close() error { return c.in().close() }
+
+func (r *rooms) close() error {
+	r.life.close()
+	r.calls.abort()
+	r.life.settle()
+	err := r.holds.releaseAll()
+	r.volume.gw.transport.CloseIdleConnections()
+	r.calls.close()
 	return err
+}
+
+func (r *rooms) shutdown(ctx context.Context) error {
+	const op = "shut down"
+	if ctx == nil {
+		return refuse(op, "ctx", "it is nil")
+	}
+	r.life.drain()
+	left := r.life.finish(ctx)
+	err := r.close()
+	if left == 0 {
+		return err
+	}
+	cut := &Error{Op: op, Err: fmt.Errorf("cut off %s: %w", plural(int(left), "operation"), context.Cause(ctx))}
+	if err != nil {
+		cut.Err = errors.Join(cut.Err, err)
+	}
+	return cut
 }

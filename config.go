@@ -41,6 +41,8 @@ const maxWarm = 1000
 // config is what the options and the environment set. A zero field means its
 // default, which setDefaults fills in.
 type config struct {
+	unmade bool // it is that of a Client which New has not made
+
 	apiKey   string
 	endpoint *url.URL
 
@@ -136,6 +138,8 @@ func (c *config) secrets() []string {
 // there, and name what must be set; nil if nothing is missing.
 func (c *config) missingForCalls(method, path string) error {
 	switch {
+	case c.unmade:
+		return errUnmade(operationName(method, path))
 	case c.endpoint == nil:
 		return refuse(operationName(method, path), "endpoint", "it is not set: use WithEndpoint, or RUNPOD_ENDPOINT_ID")
 	case c.apiKey == "":
@@ -146,6 +150,8 @@ func (c *config) missingForCalls(method, path string) error {
 
 func (c *config) missingForS3(op string) error {
 	switch {
+	case c.unmade:
+		return errUnmade(op)
 	case c.s3.url == nil:
 		return refuse(op, "volume", "it is not set: use WithVolume or WithS3Endpoint, "+
 			"or RUNPOD_S3_ENDPOINT_URL, RUNPOD_S3_REGION and RUNPOD_S3_BUCKET_NAME together")

@@ -62,6 +62,9 @@ func (h *Hold) Release(ctx context.Context) error {
 	if h == nil || h.holds == nil {
 		return notHeld(op)
 	}
+	if ctx == nil {
+		return refuse(op, "ctx", "it is nil")
+	}
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
@@ -229,10 +232,12 @@ func newHolds(life *lifetime, control ControlPlane, costs *spending, logger *slo
 
 // enter begins an operation, which needs the control plane.
 func (s *holds) enter(ctx context.Context, op string) (*operation, error) {
-	if s.control == nil {
+	o, err := s.life.begin(ctx, op)
+	if err == nil && s.control == nil {
+		o.end()
 		return nil, refuse(op, "WithControl", "it is not set, and the minimum of workers is the control plane's")
 	}
-	return s.life.begin(ctx, op)
+	return o, err
 }
 
 // raise is Client.HoldWorkers.

@@ -67,6 +67,9 @@ func (b *batch) start(jobs iter.Seq[Job]) error {
 		if err := b.room.Acquire(b.op); err != nil {
 			return err
 		}
+		if b.runner.life.isEnding() {
+			return nil
+		}
 	}
 	return nil
 }

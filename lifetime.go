@@ -3,50 +3,91 @@ package runpod
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // lifetime knows what is in progress, so that closing can end it and wait for
 // it: operations, whose contexts it ends, and calls, which watch done
 // themselves, since a context for each would cost more than the rest of a call.
+// The zero value belongs to a Client that was not made by New, and lets nothing
+// begin.
 type lifetime struct {
+	done chan struct{} // closed with the Client
+
 	mu      sync.RWMutex
-	closed  bool
-	done    chan struct{} // closed with the Client
+	stage   stage
 	active  *operation    // the newest of a list
-	waiting sync.WaitGroup
+	changed chan struct{} // closed, and made anew, when busy or reading has become 0
+
+	busy    atomic.Int64 // operations and calls in progress
+	reading atomic.Int64 // answers whose bodies their callers read
+	watched atomic.Bool  // somebody waits for changed
 }
 
-func newLifetime() *lifetime { return &lifetime{done: make(chan struct{})} }
+// stage is how far a Client's life is.
+type stage uint8
 
-// enter lets a call begin, unless its context has ended or the Client is closed;
-// leave is its end.
+const (
+	stageUnmade stage = iota
+	stageOpen
+	stageDraining // nothing more begins
+	stageClosed   // what was in progress is being ended
+)
+
+func newLifetime() *lifetime {
+	return &lifetime{stage: stageOpen, done: make(chan struct{}), changed: make(chan struct{})}
+}
+
+// enter lets a call begin; leave is its end.
 func (l *lifetime) enter(ctx context.Context, op string) error {
-	if err := unfit(ctx, op); err != nil {
-		return err
-	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if l.closed {
-		return &Error{Op: op, Kind: ErrClosed}
+	if err := l.admits(ctx, op); err != nil {
+		return err
 	}
-	l.waiting.Add(1)
+	l.busy.Add(1)
 	return nil
 }
 
-func (l *lifetime) leave() { l.waiting.Done() }
+func (l *lifetime) leave() { l.less(&l.busy) }
 
-// unfit says why nothing can begin under a context; nil if it can.
-func unfit(ctx context.Context, op string) error {
+// read counts an answer's body in its caller's hands; unread is its end.
+func (l *lifetime) read() { l.reading.Add(1) }
+
+func (l *lifetime) unread() { l.less(&l.reading) }
+
+// less takes one off a counter, and wakes who waits for it to become 0.
+func (l *lifetime) less(counter *atomic.Int64) {
+	if counter.Add(-1) > 0 || !l.watched.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// admits says why nothing can begin under a context; nil if it can. The lock is
+// held.
+func (l *lifetime) admits(ctx context.Context, op string) error {
 	switch {
 	case ctx == nil:
 		return refuse(op, "ctx", "it is nil")
+	case l.stage == stageUnmade:
+		return errUnmade(op)
 	case ctx.Err() != nil:
 		return ended(ctx, op)
+	case l.stage > stageOpen:
+		return &Error{Op: op, Kind: ErrClosed}
 	}
 	return nil
 }
 
-// isClosed reports whether done is closed.
+func errUnmade(op string) error {
+	return refuse(op, "Client", "it is nil or a zero value: make one with New")
+}
+
+// isClosed reports whether what is in progress is to end.
 func (l *lifetime) isClosed() bool {
 	select {
 	case <-l.done:
@@ -54,6 +95,13 @@ func (l *lifetime) isClosed() bool {
 	default:
 		return false
 	}
+}
+
+// isEnding reports whether nothing more may begin.
+func (l *lifetime) isEnding() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.stage > stageOpen
 }
 
 // operation is one method's work, and its context: the caller's, ended early
@@ -80,13 +128,10 @@ func (l *lifetime) follow(ctx context.Context, op string) (*operation, error) {
 }
 
 func (l *lifetime) open(ctx context.Context, op string, waited bool) (*operation, error) {
-	if err := unfit(ctx, op); err != nil {
-		return nil, err
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return nil, &Error{Op: op, Kind: ErrClosed}
+	if err := l.admits(ctx, op); err != nil {
+		return nil, err
 	}
 	o := &operation{life: l, older: l.active, waited: waited}
 	o.Context, o.cancel = context.WithCancelCause(ctx)
@@ -95,7 +140,7 @@ func (l *lifetime) open(ctx context.Context, op string, waited bool) (*operation
 	}
 	l.active = o
 	if waited {
-		l.waiting.Add(1)
+		l.busy.Add(1)
 	}
 	return o, nil
 }
@@ -103,6 +148,13 @@ func (l *lifetime) open(ctx context.Context, op string, waited bool) (*operation
 // end ends the operation. It is called once.
 func (o *operation) end() {
 	o.cancel(nil)
+	o.unlist()
+	if o.waited {
+		o.life.leave()
+	}
+}
+
+func (o *operation) unlist() {
 	o.life.mu.Lock()
 	defer o.life.mu.Unlock()
 	if o.newer == nil {
@@ -113,8 +165,19 @@ func (o *operation) end() {
 	if o.older != nil {
 		o.older.newer = o.newer
 	}
-	if o.waited {
-		o.life.waiting.Done()
+}
+
+// drain lets nothing more begin. It may be called again.
+func (l *lifetime) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drainLocked()
+}
+
+func (l *lifetime) drainLocked() {
+	l.watched.Store(true)
+	if l.stage == stageOpen {
+		l.stage = stageDraining
 	}
 }
 
@@ -123,12 +186,42 @@ func (o *operation) end() {
 func (l *lifetime) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	l.drainLocked()
+	if l.stage == stageClosed {
 		return
 	}
-	l.closed = true
-	close(l.done)
+	if l.stage != stageUnmade {
+		l.stage = stageClosed
+		close(l.done)
+	}
 	for o := l.active; o != nil; o = o.older {
 		o.cancel(ErrClosed)
+	}
+}
+
+// settle waits until nothing is in progress, bodies that callers read not
+// counted.
+func (l *lifetime) settle() { l.await(context.Background(), l.busy.Load) }
+
+// finish waits until nothing is in progress and no body is read any more, or
+// until ctx ends. It returns how many of them there are still.
+func (l *lifetime) finish(ctx context.Context) int64 {
+	return l.await(ctx, func() int64 { return l.busy.Load() + l.reading.Load() })
+}
+
+func (l *lifetime) await(ctx context.Context, count func() int64) int64 {
+	for {
+		l.mu.RLock()
+		changed := l.changed
+		l.mu.RUnlock()
+		n := count()
+		if n == 0 {
+			return 0
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return count()
+		}
 	}
 }

@@ -63,13 +63,28 @@ func newSession(calls *caller, opts []SessionOption) *Session {
 	s := &Session{calls: calls}
 	s.over, s.stop = context.WithCancel(context.Background())
 	for _, opt := range opts {
-		opt(s)
+		if opt != nil {
+			opt(s)
+		}
 	}
 	return s
 }
 
+// in returns the session; for one that was not made by Client.Session, one that
+// refuses everything.
+func (s *Session) in() *Session {
+	if s != nil && s.calls != nil {
+		return s
+	}
+	missing := func(method, path string) error {
+		return refuse(operationName(method, path), "session", "it is nil or a zero value: make one with Client.Session")
+	}
+	return newSession(&caller{ep: &endpoint{}, life: &lifetime{}, missing: missing}, nil)
+}
+
 // WorkerID returns the session's worker, "" before the first answer.
 func (s *Session) WorkerID() string {
+	s = s.in()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.worker
@@ -78,6 +93,7 @@ func (s *Session) WorkerID() string {
 // End releases the worker, and ends [Session.KeepAlive]. Requests in flight go
 // on, new ones are refused. Ending again does nothing.
 func (s *Session) End() {
+	s = s.in()
 	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +102,7 @@ func (s *Session) End() {
 
 // Call is [Client.Call] in the session.
 func (s *Session) Call(ctx context.Context, method, path string, in, out any, opts ...CallOption) (*Response, error) {
+	s = s.in()
 	if s.over.Err() != nil {
 		return nil, s.refuse(operationName(method, path))
 	}
@@ -94,11 +111,15 @@ func (s *Session) Call(ctx context.Context, method, path string, in, out any, op
 
 // Do is [Client.Do] in the session. If the worker is gone, that is an answer of
 // 404 here.
-func (s *Session) Do(req *http.Request) (*http.Response, error) { return s.through(req, s.calls.do) }
+func (s *Session) Do(req *http.Request) (*http.Response, error) {
+	s = s.in()
+	return s.through(req, s.calls.do)
+}
 
 // Transport is [Client.Transport] in the session: for other people's clients
 // and for WebSockets. If the worker is gone, that is an answer of 404 here.
 func (s *Session) Transport() http.RoundTripper {
+	s = s.in()
 	t := &transport{s.calls}
 	return roundTripper(func(req *http.Request) (*http.Response, error) { return s.through(req, t.RoundTrip) })
 }
@@ -138,6 +159,13 @@ func (s *Session) refuse(op string) error { return refuse(op, "session", "it has
 // the next request is sent as usual. While the session has no worker, nothing is
 // sent: if the socket's 101 does not name one, make a call first.
 func (s *Session) KeepAlive(ctx context.Context, path string, every time.Duration) error {
+	s = s.in()
+	if err := s.calls.missing(http.MethodGet, path); err != nil {
+		return err
+	}
+	if ctx == nil {
+		return refuse(operationName(http.MethodGet, path), "ctx", "it is nil")
+	}
 	if every <= 0 {
 		every = s.calls.ep.policy.IdleTimeout * 3 / 5
 	}

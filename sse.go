@@ -41,6 +41,10 @@ func Events(resp *http.Response) iter.Seq2[Event, error] { return readEvents(res
 
 func readEvents(resp *http.Response, limit int) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		if resp == nil || resp.Body == nil {
+			yield(Event{}, refuse("read events", "resp", "it is nil, or has no body"))
+			return
+		}
 		defer resp.Body.Close()
 		if resp.StatusCode == http.StatusNoContent {
 			return
