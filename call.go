@@ -277,6 +277,9 @@ func (c *call) judge(err error) bool {
 	c.delay = c.pay(a, &d, now)
 	c.record(a, d)
 	c.pending = nil
+	if d.verdict.retries() || a.drained {
+		a.finish() // what may be left of the answer, perhaps for ever, is of no use
+	}
 	return d.verdict.retries()
 }
 

@@ -21,12 +21,13 @@ type attempt struct {
 	start time.Time
 	view  attemptView
 
-	ctx    context.Context // ends with the caller's, at the limit, and with the attempt
-	cancel context.CancelCauseFunc
-	clock  *time.Timer // cancels ctx when it runs out
-	ended  atomic.Bool // the place was given back
-	reply  attemptBody
-	reader *lifetime // counts the body that a caller reads; nil: none does
+	ctx     context.Context // ends with the caller's, at the limit, and with the attempt
+	cancel  context.CancelCauseFunc
+	clock   *time.Timer // cancels ctx when it runs out
+	ended   atomic.Bool // the place was given back
+	reply   attemptBody
+	reader  *lifetime // counts the body that a caller reads; nil: none does
+	drained bool      // nothing of the answer is left to read
 
 	// What the connection tells, on goroutines of net/http's.
 	trace   httptrace.ClientTrace
@@ -83,7 +84,9 @@ func (a *attempt) roundTrip(req *http.Request, whole bool) (*http.Response, erro
 	switch {
 	case a.Status == http.StatusSwitchingProtocols:
 		a.finish() // the connection is the caller's now
-	case a.Status >= 400:
+	case resp.Body == http.NoBody:
+		a.drained = true
+	case a.Status >= 400 || whole && a.Status >= 300:
 		a.peek(resp)
 	case whole:
 		err = a.readWhole(resp)
@@ -94,19 +97,14 @@ func (a *attempt) roundTrip(req *http.Request, whole bool) (*http.Response, erro
 	return resp, err
 }
 
-// peek reads the beginning of an error's body and puts it back. An error in
-// that leaves the status, which decides, and fails the caller's reading in its
-// turn.
+// peek reads the beginning of an error's body ahead. An error in that leaves the
+// status, which decides, and fails the caller's reading in its turn.
 func (a *attempt) peek(resp *http.Response) {
-	a.clock.Reset(a.ep.policy.ProcessingLimit)
-	a.Body, _ = io.ReadAll(io.LimitReader(resp.Body, peekLimit))
-	a.clock.Stop()
-	rest := resp.Body
-	a.reply = attemptBody{a: a, ReadCloser: struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(a.Body), rest), rest}}
+	body := peekBody(a.ctx, resp.Body, a.ep.policy.peekTime())
+	a.Body = body.beginning(resp.Header.Get("Content-Encoding"))
+	a.reply = attemptBody{ReadCloser: body, a: a}
 	resp.Body = &a.reply
+	a.drained = body.whole()
 }
 
 // readWhole reads an answer's body to its end, under a limit of its own.
@@ -179,6 +177,13 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	}
 	b.conclude(err)
 	return n, err
+}
+
+// limit ends the body after so long.
+func (b *attemptBody) limit(most time.Duration) {
+	if !b.a.ended.Load() {
+		b.a.clock.Reset(most)
+	}
 }
 
 func (b *attemptBody) Close() error {

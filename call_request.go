@@ -143,6 +143,9 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 		return err
 	}
 	req.Host = t.base.Host
+	if accepts := strings.Join(req.Header["Accept-Encoding"], ","); accepts != "" {
+		req.Header = withHeader(req.Header, "Accept-Encoding", []string{readable(accepts)})
+	}
 	if req.Method == "" {
 		req.Method = http.MethodGet
 	}
@@ -150,6 +153,23 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 		req.Header = withHeader(req.Header, "Authorization", t.bearer)
 	}
 	return nil
+}
+
+// readable keeps of an Accept-Encoding what errors can be judged in: in br and
+// zstd, a cold start's refusal could not be told from another one.
+func readable(accepts string) string {
+	var kept []string
+	for coding := range strings.SplitSeq(accepts, ",") {
+		name, _, _ := strings.Cut(coding, ";")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "gzip", "x-gzip", "deflate", "identity":
+			kept = append(kept, strings.TrimSpace(coding))
+		}
+	}
+	if len(kept) == 0 {
+		return "identity"
+	}
+	return strings.Join(kept, ", ")
 }
 
 // withoutSecrets returns a header without the fields that have a secret in them:

@@ -31,6 +31,9 @@ func (c *call) conclude(resp *http.Response, out any) (*Response, error) {
 	if w, ok := out.(io.Writer); ok && success {
 		return r, c.copyTo(w, resp.Body)
 	}
+	if body, ok := resp.Body.(*attemptBody); ok && !success {
+		body.limit(c.ep.policy.peekTime())
+	}
 	var err error
 	if r.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1)); err != nil && success {
 		return r, c.broken(err)

@@ -302,14 +302,20 @@ func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 // gatewayBubble runs a test in virtual time against a gateway that is a handler.
 func gatewayBubble(t *testing.T, h http.HandlerFunc, f func(t *testing.T, c *Client), opts ...Option) {
 	t.Helper()
+	withServer(t, h, f, append([]Option{WithS3Endpoint("http://s3.test", "EU-RO-1", "vol"), WithS3Credentials("user_x", "rps_secret")}, opts...)...)
+}
+
+// withServer runs a test in virtual time against an endpoint that is a handler.
+func withServer(t *testing.T, h http.HandlerFunc, f func(t *testing.T, c *Client), opts ...Option) {
+	t.Helper()
 	clearEnvironment(t)
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 		ctx, cancel := context.WithCancel(context.Background())
 		srv := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
 		go srv.Serve(l)
-		c, err := New(append([]Option{WithS3Endpoint("http://s3.test", "EU-RO-1", "vol"), WithS3Credentials("user_x", "rps_secret"),
-			WithDialContext(l.dial), WithHTTPTransport(&http.Transport{})}, opts...)...)
+		c, err := New(append([]Option{WithAPIKey("the-key"), WithEndpoint("http://endpoint.test"),
+			WithHTTPTransport(&http.Transport{}), WithDialContext(l.dial)}, opts...)...)
 		if err != nil {
 			t.Fatal(err)
 		}

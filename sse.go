@@ -3,6 +3,7 @@ package runpod
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +78,9 @@ func checkEventStream(resp *http.Response) error {
 	if resp.StatusCode/100 == 2 && kind == "text/event-stream" {
 		return nil
 	}
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, peekLimit))
+	body := peekBody(contextOf(resp), resp.Body, DefaultRetryPolicy().peekTime())
+	defer body.Close()
+	head := body.beginning(resp.Header.Get("Content-Encoding"))
 	e := responseError(resp)
 	e.Body = head
 	if body, ok := resp.Body.(*attemptBody); ok {
@@ -96,6 +99,14 @@ func streamBroke(resp *http.Response, count int, err error) error {
 	e.MayHaveRun = true
 	e.Err = fmt.Errorf("the stream broke off after %s: %w", plural(count, "event"), err)
 	return e
+}
+
+// contextOf is the context of the request behind an answer.
+func contextOf(resp *http.Response) context.Context {
+	if resp.Request == nil {
+		return context.Background()
+	}
+	return resp.Request.Context()
 }
 
 func responseError(resp *http.Response) *Error {

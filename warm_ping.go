@@ -2,7 +2,6 @@ package runpod
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"time"
 )
@@ -52,10 +51,10 @@ func (p pinger) observe(ctx context.Context, worker string) (o Observation) {
 		o.Err = err
 		return o
 	}
-	defer resp.Body.Close()
 	o.Status, o.WorkerID = resp.StatusCode, resp.Header.Get(workerIDHeader)
-	o.Body, _ = io.ReadAll(io.LimitReader(resp.Body, peekLimit))
-	io.Copy(io.Discard, io.LimitReader(resp.Body, peekLimit)) // so that the connection is used again
+	body := peekBody(ctx, resp.Body, p.ep.policy.peekTime()) // to its end, if it has one: then the connection is used again
+	defer body.Close()
+	o.Body = body.beginning(resp.Header.Get("Content-Encoding"))
 	if o.WorkerID != "" {
 		p.ep.idsSeen.Store(true)
 	}

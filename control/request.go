@@ -93,6 +93,10 @@ func (r *request) send(ctx context.Context, body []byte) (a answer) {
 	a.status, a.header = resp.StatusCode, resp.Header
 	a.retryAfter = backoff.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	r.c.limits.note(resp.Header.Get("RateLimit"), time.Now())
+	if a.status >= 400 { // which decides, however much of its body comes
+		a.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		return a
+	}
 	a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return a
 }
