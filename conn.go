@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,7 +45,60 @@ func (c *config) cloneTransport(conns *connCounter) *http.Transport {
 	if t.DialTLSContext != nil {
 		t.DialTLSContext = conns.counted(t.DialTLSContext)
 	}
+	t.Proxy, t.OnProxyConnectResponse = proxySetting(t.Proxy), proxyAnswer(t.OnProxyConnectResponse)
 	return t
+}
+
+// proxyError is a proxy that does not connect, or that cannot be asked to.
+type proxyError struct {
+	proxy  string // its host; "": not known
+	status int    // what it answered; 0: nothing
+}
+
+func (e *proxyError) Error() string {
+	if e.status == 0 {
+		return "the address of the proxy is wrong" // which may have a password in it
+	}
+	return fmt.Sprintf("the proxy %s refused to connect: %d %s", e.proxy, e.status, http.StatusText(e.status))
+}
+
+// permanent reports whether asking again does not help.
+func (e *proxyError) permanent() bool {
+	switch e.status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return e.status < 500
+}
+
+// proxyAnswer has net/http fail with the status that a proxy has answered a
+// CONNECT with, where by itself it keeps the status's text alone.
+func proxyAnswer(callers func(context.Context, *url.URL, *http.Request, *http.Response) error) func(context.Context, *url.URL, *http.Request, *http.Response) error {
+	return func(ctx context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
+		if callers != nil {
+			if err := callers(ctx, proxy, req, resp); err != nil {
+				return err
+			}
+		}
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		return &proxyError{proxy: proxy.Host, status: resp.StatusCode}
+	}
+}
+
+// proxySetting marks errors of finding out which proxy to use.
+func proxySetting(callers func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	if callers == nil {
+		return nil
+	}
+	return func(req *http.Request) (*url.URL, error) {
+		proxy, err := callers(req)
+		if err != nil {
+			return nil, &proxyError{}
+		}
+		return proxy, nil
+	}
 }
 
 // connCounter counts connections, and can end them all. It is safe for

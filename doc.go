@@ -45,8 +45,9 @@
 //	    5xx
 //	500                                        retry if idempotent, at most twice
 //	501, 505; 507                              give up: ErrBadRequest; ErrVolumeFull
-//	connection failed before the request       retry; a wrong certificate gives up,
-//	    was written                            an unknown host name after 2 retries
+//	connection failed before the request       retry; gives up if no retry helps
+//	    was written                            (proxy, TLS, address), or after 2
+//	                                               retries of an unknown host name
 //	connection lost after it was written, or   retry if idempotent
 //	    no answer within the attempt's limit
 //

@@ -2,11 +2,8 @@ package runpod
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -30,8 +27,9 @@ type decision struct {
 	thin       bool   // on thin evidence: counts into Observation.Repeats
 	expired    bool   // given up since the context ends before another attempt
 	mayHaveRun bool
-	bodyGone   bool // given up since the body can be read only once
-	queueBased bool // the endpoint is one for package queue
+	bodyGone   bool   // given up since the body can be read only once
+	queueBased bool   // the endpoint is one for package queue
+	hint       string // what to do about it; "": what the kind says
 }
 
 // trouble reports whether a retry is paid for from the budget for troubles.
@@ -71,6 +69,8 @@ func (d *decision) advice() string {
 		return queueAdvice
 	case d.bodyGone:
 		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
+	case d.hint != "":
+		return d.hint
 	}
 	switch d.kind {
 	case ErrNoWorkers:
@@ -125,15 +125,18 @@ func (p RetryPolicy) classify(s Observation) decision {
 }
 
 func classifyError(s Observation) decision {
+	if d, permanent := classifyConnect(s.Err); permanent {
+		return d
+	}
 	switch {
 	case errors.Is(s.Err, errAttemptLimit):
 		return rerun(s, "attempt_timeout", "no answer within the attempt's limit", ErrProcessingTimeout)
 	case s.Sent:
 		return rerun(s, "connection_lost", "connection lost after the request was written", nil)
-	case isPermanent(s.Err):
-		return decision{verdict: VerdictGiveUp, cause: "connect_impossible", reason: "cannot connect: certificate or address is wrong"}
 	case isHostNotFound(s.Err):
-		return thin(s, "host_not_found", "host name not found", ErrNotFound)
+		d := thin(s, "host_not_found", "host name not found", ErrNotFound)
+		d.hint = hostHint
+		return d
 	default:
 		return decision{verdict: VerdictRetryBackoff, cause: "connect_failed", reason: "connection failed before the request was written"}
 	}
@@ -343,18 +346,4 @@ func (p RetryPolicy) backoff(quick int, elapsed, said time.Duration, random floa
 		delay = max(delay, min(said, p.MaxRetryAfter)+jitter)
 	}
 	return delay
-}
-
-// isPermanent reports errors of connecting that no retry mends.
-func isPermanent(err error) bool {
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	_, badName := errors.AsType[x509.HostnameError](err)
-	_, badHeader := errors.AsType[tls.RecordHeaderError](err)
-	_, badAddress := errors.AsType[*net.AddrError](err)
-	return untrusted || badName || badHeader || badAddress
-}
-
-func isHostNotFound(err error) bool {
-	dns, ok := errors.AsType[*net.DNSError](err)
-	return ok && dns.IsNotFound
 }

@@ -59,6 +59,10 @@ var faults = map[string]struct {
 	"return-broken-stream":                   {io.ErrUnexpectedEOF, true},
 	"return-no-such-host":                    {&net.DNSError{IsNotFound: true}, false},
 	"return-untrusted-certificate":           {x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, false},
+	"return-proxy-auth-required":             {&proxyError{proxy: "p", status: 407}, false},
+	"return-proxy-unavailable":               {&proxyError{proxy: "p", status: 503}, false},
+	"return-tls-handshake-failure":           {&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}, false},
+	"return-tls-certificate-required":        {&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, true},
 	"stall-until-limit":                      {errAttemptLimit, true},
 }
 

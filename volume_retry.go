@@ -123,9 +123,10 @@ func (s s3Seen) byStatus() decision {
 
 // byError decides about an attempt that got no answer.
 func (s s3Seen) byError() decision {
+	if d, permanent := classifyConnect(s.err); permanent {
+		return d
+	}
 	switch {
-	case isPermanent(s.err):
-		return s.end(nil, "cannot connect: certificate or address is wrong")
 	case isHostNotFound(s.err):
 		return s.again(s.attempt, maxThin+1, ErrNotFound, "host name not found")
 	case errors.Is(s.err, errStalled):
@@ -158,6 +159,8 @@ func skewAdvice(gateways string, now time.Time) string {
 // s3Advice says what to do about an operation that ended so.
 func s3Advice(d decision, status int, code string) string {
 	switch {
+	case d.hint != "":
+		return d.hint
 	case status == http.StatusProxyAuthRequired:
 		return "set the proxy's name and password: HTTPS_PROXY, or WithHTTPTransport"
 	case code == "ExpiredToken", code == "ExpiredTokenException", code == "TokenRefreshRequired":
