@@ -25,13 +25,14 @@ func (v *volume) upload(ctx context.Context, op, key string, in Input) (Object, 
 	return v.uploadAs(ctx, v.gw.newTask(ctx, op), key, in)
 }
 
-func (v *volume) uploadAs(ctx context.Context, k task, key string, in Input) (Object, error) {
+func (v *volume) uploadAs(ctx context.Context, k task, key string, in Input) (obj Object, err error) {
+	ctx, k = k.observed(ctx, "upload", key)
+	defer func() { k.conclude(obj.Size, err) }()
 	u, err := v.uploads.newUpload(ctx, k, key, in)
 	if err != nil {
 		return Object{}, err
 	}
-	obj, err := v.storeOnce(ctx, u)
-	if err == nil {
+	if obj, err = v.storeOnce(ctx, u); err == nil {
 		k.meter.fileDone()
 	}
 	return obj, err
@@ -80,9 +81,11 @@ func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Obj
 	return v.downloadAs(ctx, v.gw.newTask(ctx, op), key, w)
 }
 
-func (v *volume) downloadAs(ctx context.Context, k task, key string, w io.Writer) (Object, error) {
+func (v *volume) downloadAs(ctx context.Context, k task, key string, w io.Writer) (obj Object, err error) {
+	ctx, k = k.observed(ctx, "download", key)
+	defer func() { k.conclude(obj.Size, err) }()
 	k.meter.fileBegun(0)
-	obj, err := download(ctx, k, key, w, v.uploads.partSize)
+	obj, err = download(ctx, k, key, w, v.uploads.partSize)
 	if err != nil {
 		return Object{}, err
 	}
@@ -105,7 +108,9 @@ func (v *volume) downloadFile(ctx context.Context, op, key, path string) (obj Ob
 
 // stat asks for an object without its content.
 func (v *volume) stat(ctx context.Context, op, key string) (Object, error) {
-	obj, _, err := headObject(ctx, v.gw.newTask(ctx, op), key)
+	ctx, k := v.gw.newTask(ctx, op).observed(ctx, "stat", key)
+	obj, _, err := headObject(ctx, k, key)
+	k.conclude(0, err)
 	return obj, err
 }
 

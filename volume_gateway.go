@@ -39,19 +39,23 @@ type gateway struct {
 	secrets   []string // never to be shown
 	renew     func()   // has the next signature ask the provider anew
 	progress  Progress
+	observers observers
 	attempts  atomic.Int64
+	failed    atomic.Int64 // transfers
+	waited    atomic.Int64 // for places, in nanoseconds
 	accepted  atomic.Int64 // see transfer
 	noExpect  atomic.Bool  // somebody on the way refuses Expect: 100-continue
 }
 
 func newGateway(c *config) *gateway {
 	g := &gateway{
-		bucket:  c.s3.bucket,
-		pool:    line.NewPool(c.s3Conns),
-		conns:   newConnCounter(),
-		policy:  c.policy,
-		logger:  c.logger,
-		secrets: c.secrets(),
+		bucket:    c.s3.bucket,
+		pool:      line.NewPool(c.s3Conns),
+		conns:     newConnCounter(),
+		policy:    c.policy,
+		logger:    c.logger,
+		observers: c.observers,
+		secrets:   c.secrets(),
 	}
 	g.renew = func() {
 		if cache, ok := c.s3.credentials.(interface{ Invalidate() }); ok { // aws.CredentialsCache
@@ -150,7 +154,11 @@ func (g *gateway) inPlace(ctx context.Context, in middleware.FinalizeInput, next
 	middleware.FinalizeOutput, middleware.Metadata, error,
 ) {
 	t := transferFrom(ctx)
+	came := time.Now()
 	place, err := g.pool.Acquire(ctx, t.sharer)
+	waited := time.Since(came)
+	t.view.waitedFor(waited)
+	g.waited.Add(int64(waited))
 	if err != nil {
 		return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 	}
@@ -239,6 +247,7 @@ type task struct {
 	op     string
 	sharer *line.Sharer
 	meter  meter
+	view   *transferView // for the observers; nil: there are none, or nothing has begun for them
 }
 
 func (g *gateway) newTask(ctx context.Context, op string) task {
@@ -251,9 +260,24 @@ func (k task) part(op string) task {
 	return k
 }
 
+// observed begins one transfer of the task for the observers. It goes on in the
+// context that is returned.
+func (k task) observed(ctx context.Context, operation, key string) (context.Context, task) {
+	ctx, k.view = viewTransfer(ctx, k.gw.observers, k.gw.bucket, operation, key)
+	return ctx, k
+}
+
+// conclude ends a transfer that observed has begun.
+func (k task) conclude(bytes int64, err error) {
+	if err != nil {
+		k.gw.failed.Add(1)
+	}
+	k.view.conclude(bytes, err)
+}
+
 // transfer begins an S3 operation.
 func (k task) transfer(ctx context.Context) *transfer {
-	t := &transfer{op: k.op, sharer: k.sharer, meter: k.meter, policy: k.gw.policy, logger: k.gw.logger,
+	t := &transfer{op: k.op, sharer: k.sharer, meter: k.meter, view: k.view, policy: k.gw.policy, logger: k.gw.logger,
 		secrets: k.gw.secrets, stall: k.gw.policy.Stall, accepted: &k.gw.accepted, renew: k.gw.renew}
 	t.ctx = context.WithValue(ctx, transferKey{}, t)
 	return t
@@ -271,6 +295,7 @@ func (g *gateway) Do(req *http.Request) (*http.Response, error) {
 	g.attempts.Add(1)
 	start := time.Now()
 	sent := &tally{meter: t.meter}
+	ctx, t.request = t.view.attempt(ctx, middleware.GetOperationName(ctx), len(t.attempts)+1, req)
 	resp, err := g.roundTrip(ctx, t, dog, sent, req)
 	if err == nil {
 		dog.restart()

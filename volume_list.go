@@ -77,7 +77,9 @@ const (
 )
 
 // page asks for the next page and returns its objects.
-func (l *listing) page(ctx context.Context, k task) ([]Object, error) {
+func (l *listing) page(ctx context.Context, k task) (objects []Object, err error) {
+	ctx, k = k.observed(ctx, "list", l.prefix)
+	defer func() { k.conclude(0, err) }()
 	t := k.transfer(ctx)
 	t.stall = listStalls * k.gw.policy.Stall
 	out, err := perform(t, k.gw.client.ListObjectsV2, l.request(k.gw.bucket))
@@ -87,7 +89,7 @@ func (l *listing) page(ctx context.Context, k task) ([]Object, error) {
 	if err := l.circles(out.Contents); err != nil {
 		return nil, t.failure(err)
 	}
-	objects := l.fresh(out.Contents)
+	objects = l.fresh(out.Contents)
 	if err := l.goOn(out); err != nil {
 		return nil, t.failure(err)
 	}

@@ -44,6 +44,8 @@ type transfer struct {
 	accepted  *atomic.Int64 // when the gateway last did what it was asked, in Unix nanoseconds
 	answer    http.Header   // of the last answer
 	place     line.Place
+	view      *transferView // for the observers
+	request   *s3View       // likewise: the request under way
 	stall     time.Duration // ends an attempt in which no byte moved for so long
 	streams   bool          // the result's body is read by whoever asked for it
 	careful   bool          // an attempt that may have worked is not repeated
@@ -95,7 +97,9 @@ func (t *transfer) record(start time.Time, resp *http.Response, err error) {
 func (t *transfer) succeeded() {
 	t.failures, t.quick, t.last = 0, 0, decision{}
 	t.accepted.Store(time.Now().UnixNano())
-	t.log(&t.attempts[len(t.attempts)-1])
+	a := &t.attempts[len(t.attempts)-1]
+	t.log(a)
+	t.request.conclude(a, "")
 }
 
 func (t *transfer) log(a *Attempt) {
@@ -107,10 +111,15 @@ func (t *transfer) log(a *Attempt) {
 
 // IsErrorRetryable decides about an attempt; see [aws.Retryer].
 func (t *transfer) IsErrorRetryable(err error) bool {
-	if t.ctx.Err() != nil || len(t.attempts) == 0 {
+	if len(t.attempts) == 0 {
 		return false
 	}
 	a := &t.attempts[len(t.attempts)-1]
+	defer func() { t.request.conclude(a, apiCode(err)) }()
+	if t.ctx.Err() != nil {
+		a.Verdict, a.Cause, a.Reason = VerdictGiveUp, "cancelled", "the context ended"
+		return false
+	}
 	t.failures++
 	if a.Status == http.StatusForbidden {
 		t.forbidden++
