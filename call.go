@@ -342,7 +342,7 @@ func (c *call) record(a *attempt, d decision) {
 		c.ep.counts.waitedCold.Add(int64(a.Elapsed))
 	}
 	c.log(slog.LevelDebug, "attempt", a.Err)
-	c.view.attemptEnded(a.view, record)
+	c.view.endAttempt(a.view, record)
 }
 
 // wait is the pause between two attempts: the only one there is.
@@ -381,7 +381,7 @@ func (c *call) lastCause() string {
 // there is none, err is why the caller does not have all of it, and read is how
 // much of its body was read.
 func (c *call) shown(status int, read int64, err error) {
-	c.view.conclude(func(info *CallInfo) {
+	c.view.endCall(func(info *CallInfo) {
 		info.Status, info.WorkerID, info.Attempts, info.Cause = c.answer.Status, c.answer.WorkerID, len(c.attempts), c.lastCause()
 		info.AnswerBytes, info.WaitedPlace, info.WaitedCold = read, c.waitedPlace, c.waitedCold
 		info.Outcome, info.Err = outcomeOf(status, err, c.over()), err

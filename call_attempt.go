@@ -175,7 +175,7 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	if err != io.EOF && b.owner != nil {
 		err = b.owner.explain(err)
 	}
-	b.conclude(err)
+	b.over(err)
 	return n, err
 }
 
@@ -187,12 +187,12 @@ func (b *attemptBody) limit(most time.Duration) {
 }
 
 func (b *attemptBody) Close() error {
-	defer b.conclude(io.EOF)
+	defer b.over(io.EOF)
 	return b.ReadCloser.Close()
 }
 
-// conclude ends the attempt, and the call if its caller has the body.
-func (b *attemptBody) conclude(err error) {
+// over ends the attempt, and the call if its caller has the body.
+func (b *attemptBody) over(err error) {
 	defer b.a.finish()
 	if b.owner == nil {
 		return

@@ -27,9 +27,9 @@ func viewCall(ctx context.Context, all observers, info func() CallInfo) (context
 	return ctx, v
 }
 
-// conclude ends the call for the observers, after fill has said what it came to.
+// endCall ends the call for the observers, after fill has said what it came to.
 // It does nothing the second time.
-func (v *callView) conclude(fill func(*CallInfo)) {
+func (v *callView) endCall(fill func(*CallInfo)) {
 	if v == nil {
 		return
 	}
@@ -80,8 +80,8 @@ func (v *callView) attempt(ctx context.Context, info AttemptInfo, req *http.Requ
 	return ctx, header, a
 }
 
-// attemptEnded ends an attempt for the observers.
-func (v *callView) attemptEnded(a attemptView, record Attempt) {
+// endAttempt ends an attempt for the observers.
+func (v *callView) endAttempt(a attemptView, record Attempt) {
 	if v == nil {
 		return
 	}

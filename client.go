@@ -56,7 +56,7 @@ func newRooms(cfg *config, life *lifetime) *rooms {
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
 	r.readiness = newReadiness(r.life, cfg.control, r.ep.answeredAt, placeOf(cfg.s3))
-	r.holds = newHolds(r.life, cfg.control, costs, cfg.logger, openHoldStores(r.volume))
+	r.holds = newHolds(r.life, cfg.control, costs, cfg.observers, cfg.logger, openHoldStores(r.volume))
 	return r
 }
 

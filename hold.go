@@ -19,8 +19,10 @@ type Hold struct {
 	turn   chan struct{} // held by who changes the record
 	end    context.CancelFunc
 	record HoldRecord // guarded by turn; its numbers never change
-	done   bool       // likewise: it was released
-	gone   bool       // likewise: its record was taken away
+	began  time.Time
+	seen   span // for the observers
+	done   bool // likewise: it was released
+	gone   bool // likewise: its record was taken away
 
 	mu   sync.Mutex
 	lost error
@@ -214,6 +216,7 @@ type holds struct {
 	life    *lifetime
 	control ControlPlane // nil: not given
 	costs   *spending
+	all     observers
 	logger  *slog.Logger
 	minimum *holdMinimum
 	tasks   sync.WaitGroup // renewals
@@ -225,8 +228,8 @@ type holds struct {
 	since  time.Time
 }
 
-func newHolds(life *lifetime, control ControlPlane, costs *spending, logger *slog.Logger, open func(endpoint string) (holdStore, error)) *holds {
-	return &holds{life: life, control: control, costs: costs, logger: logger, active: map[*Hold]struct{}{},
+func newHolds(life *lifetime, control ControlPlane, costs *spending, all observers, logger *slog.Logger, open func(endpoint string) (holdStore, error)) *holds {
+	return &holds{life: life, control: control, costs: costs, all: all, logger: logger, active: map[*Hold]struct{}{},
 		minimum: &holdMinimum{control: control, logger: logger, open: open}}
 }
 
@@ -315,7 +318,8 @@ func (s *holds) abandon(ctx context.Context, r HoldRecord) {
 // keep has a hold renewed and counted.
 func (s *holds) keep(h *Hold) {
 	ctx, end := context.WithCancel(context.Background())
-	h.end = end
+	h.end, h.began = end, time.Now()
+	_, h.seen = openSpan(ctx, s.all, h.info(), func(o *Observer) func(context.Context, HoldInfo) context.Context { return o.HoldStart })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
@@ -324,8 +328,17 @@ func (s *holds) keep(h *Hold) {
 	s.tasks.Go(func() { h.watch(ctx) })
 }
 
+// info is what observers are told of the hold.
+func (h *Hold) info() HoldInfo {
+	more := h.record.Workers - h.record.Before
+	return HoldInfo{Wanted: h.record.Workers, Had: h.record.Before, WorkerSeconds: float64(max(0, more)) * time.Since(h.began).Seconds()}
+}
+
 // forget counts a hold no longer.
 func (s *holds) forget(h *Hold) {
+	if s.isActive(h) {
+		closeSpan(h.seen, s.all, h.info(), func(o *Observer) func(context.Context, HoldInfo) { return o.HoldEnd })
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
@@ -333,6 +346,13 @@ func (s *holds) forget(h *Hold) {
 	if h.done {
 		s.made = slices.DeleteFunc(s.made, func(m *Hold) bool { return m == h })
 	}
+}
+
+func (s *holds) isActive(h *Hold) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.active[h]
+	return ok
 }
 
 // recorded is Client.Holds.

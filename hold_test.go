@@ -390,6 +390,29 @@ func TestHeldTimeIsCounted(t *testing.T) {
 	})
 }
 
+// Holds begin and end for observers, with what they have come to.
+func TestHoldsAreObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []runpod.HoldInfo
+		srv := twin(t, runpodtest.Config{MinWorkers: 1, MaxWorkers: 5})
+		observed := steered(t, srv, runpod.WithObserver(runpod.Observer{
+			HoldStart: func(ctx context.Context, info runpod.HoldInfo) context.Context {
+				got = append(got, info)
+				return ctx
+			},
+			HoldEnd: func(_ context.Context, info runpod.HoldInfo) { got = append(got, info) },
+		}))
+		s := &scene{t, srv, observed, steered(t, srv)}
+		h := s.hold(s.a, 3)
+		time.Sleep(100 * time.Second)
+		s.release(h)
+		s.release(h)
+		if len(got) != 2 || got[0].Wanted != 3 || got[0].Had != 1 || got[0].WorkerSeconds != 0 || got[1].WorkerSeconds < 200 || got[1].WorkerSeconds > 201 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 func TestHoldWorkersNeedsAControlPlane(t *testing.T) {
 	c, err := runpod.New(runpod.WithAPIKey("k"), runpod.WithEndpoint("abc"))
 	if err != nil {

@@ -142,7 +142,7 @@ type WakeInfo struct {
 type HoldInfo struct {
 	Wanted        int     // the minimum of workers that the hold asks for
 	Had           int     // the minimum without holds
-	WorkerSeconds float64 // end: what it has come to, see Stats.HeldWorkerSeconds
+	WorkerSeconds float64 // end: those beyond Had; what several holds share is in each of them
 }
 
 // observers are all of a Client's, in the order in which they were added.

@@ -53,6 +53,15 @@ type budgets struct {
 	cold    *budget
 }
 
+// left returns how many tokens there are for retries on trouble. A retry that
+// waits for one makes them fewer than none.
+func (b *budgets) left(now time.Time) float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trouble.fill(now)
+	return b.trouble.tokens
+}
+
 // newBudgets sizes the budget for refusals by the backoff itself: it pays for
 // what as many calls as may be in flight send while they all back off, and so
 // bounds what more calls than that can send.

@@ -38,6 +38,21 @@ type Stats struct {
 	// CapReached is true once these two have reached the cap of
 	// [WithMaxWorkerSeconds]: no workers are held or kept warm any more.
 	CapReached bool
+	// S3InUse places of the S3 pool are in use, S3Waiting requests wait for one, of
+	// which there are S3Limit now: at most [WithS3Conns], fewer while the gateway
+	// refuses.
+	S3InUse, S3Waiting, S3Limit int
+	// TransfersFailed counts the uploads, downloads, deletions and pages of
+	// listings that ended in an error.
+	TransfersFailed int64
+	// WaitedPlace, WaitedBackoff and WaitedS3 are how long all calls have waited for
+	// places in flight and between attempts, and all transfers for places of the
+	// S3 pool. WaitedCold is how long attempts that met no worker took, with the
+	// backoffs after them.
+	WaitedPlace, WaitedCold, WaitedBackoff, WaitedS3 time.Duration
+	// RetryTokens are left in the budget for retries after trouble, see
+	// [RetryPolicy.BudgetSize]. Below 0, retries wait for them.
+	RetryTokens float64
 	// LastAnswer is when a worker last answered any call; zero if none has.
 	LastAnswer time.Time
 }
@@ -59,6 +74,13 @@ func gather(calls *caller, v *volume, h *holds) Stats {
 		BytesDown:  v.down.bytes.Load(),
 		S3Attempts: v.gw.attempts.Load(),
 
+		TransfersFailed: v.gw.failed.Load(),
+		WaitedPlace:     time.Duration(ep.counts.waitedPlace.Load()),
+		WaitedCold:      time.Duration(ep.counts.waitedCold.Load()),
+		WaitedBackoff:   time.Duration(ep.counts.waitedBackoff.Load()),
+		WaitedS3:        time.Duration(v.gw.waited.Load()),
+		RetryTokens:     ep.budgets.left(time.Now()),
+
 		LastAnswer: ep.answeredAt(),
 	}
 	s.HeldWorkers, s.HeldWorkerSeconds = h.totals()
@@ -66,6 +88,8 @@ func gather(calls *caller, v *volume, h *holds) Stats {
 	s.CapReached = h.costs.capped()
 	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
 	s.Limit = ep.admission.gate.Limit()
+	s.S3InUse, _, s.S3Waiting = v.gw.pool.Counts()
+	s.S3Limit = v.gw.pool.Limit()
 	s.EndpointConnsOpened, s.EndpointConnsPeak = ep.conns.counts()
 	s.S3ConnsOpened, s.S3ConnsPeak = v.gw.conns.counts()
 	return s

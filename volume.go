@@ -27,7 +27,7 @@ func (v *volume) upload(ctx context.Context, op, key string, in Input) (Object, 
 
 func (v *volume) uploadAs(ctx context.Context, k task, key string, in Input) (obj Object, err error) {
 	ctx, k = k.observed(ctx, "upload", key)
-	defer func() { k.conclude(obj.Size, err) }()
+	defer func() { k.ended(obj.Size, err) }()
 	u, err := v.uploads.newUpload(ctx, k, key, in)
 	if err != nil {
 		return Object{}, err
@@ -83,7 +83,7 @@ func (v *volume) download(ctx context.Context, op, key string, w io.Writer) (Obj
 
 func (v *volume) downloadAs(ctx context.Context, k task, key string, w io.Writer) (obj Object, err error) {
 	ctx, k = k.observed(ctx, "download", key)
-	defer func() { k.conclude(obj.Size, err) }()
+	defer func() { k.ended(obj.Size, err) }()
 	k.meter.fileBegun(0)
 	obj, err = download(ctx, k, key, w, v.uploads.partSize)
 	if err != nil {
@@ -110,7 +110,7 @@ func (v *volume) downloadFile(ctx context.Context, op, key, path string) (obj Ob
 func (v *volume) stat(ctx context.Context, op, key string) (Object, error) {
 	ctx, k := v.gw.newTask(ctx, op).observed(ctx, "stat", key)
 	obj, _, err := headObject(ctx, k, key)
-	k.conclude(0, err)
+	k.ended(0, err)
 	return obj, err
 }
 

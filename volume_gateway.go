@@ -267,12 +267,12 @@ func (k task) observed(ctx context.Context, operation, key string) (context.Cont
 	return ctx, k
 }
 
-// conclude ends a transfer that observed has begun.
-func (k task) conclude(bytes int64, err error) {
+// ended ends a transfer that observed has begun.
+func (k task) ended(bytes int64, err error) {
 	if err != nil {
 		k.gw.failed.Add(1)
 	}
-	k.view.conclude(bytes, err)
+	k.view.endTransfer(bytes, err)
 }
 
 // transfer begins an S3 operation.

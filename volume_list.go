@@ -79,7 +79,7 @@ const (
 // page asks for the next page and returns its objects.
 func (l *listing) page(ctx context.Context, k task) (objects []Object, err error) {
 	ctx, k = k.observed(ctx, "list", l.prefix)
-	defer func() { k.conclude(0, err) }()
+	defer func() { k.ended(0, err) }()
 	t := k.transfer(ctx)
 	t.stall = listStalls * k.gw.policy.Stall
 	out, err := perform(t, k.gw.client.ListObjectsV2, l.request(k.gw.bucket))

@@ -64,7 +64,7 @@ func isNotYet(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(
 // is none; a 404 that says something else, or nothing, is.
 func deleteObject(ctx context.Context, k task, key string) (err error) {
 	ctx, k = k.observed(ctx, "delete", key)
-	defer func() { k.conclude(0, err) }()
+	defer func() { k.ended(0, err) }()
 	t := k.transfer(ctx)
 	_, err = perform(t, k.gw.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &k.gw.bucket, Key: &key})
 	if err == nil || apiCode(err) == "NoSuchKey" {

@@ -32,8 +32,8 @@ func viewTransfer(ctx context.Context, all observers, bucket, operation, key str
 	return ctx, v
 }
 
-// conclude ends the transfer for the observers.
-func (v *transferView) conclude(bytes int64, err error) {
+// endTransfer ends the transfer for the observers.
+func (v *transferView) endTransfer(bytes int64, err error) {
 	if v == nil {
 		return
 	}
@@ -77,8 +77,8 @@ func (v *transferView) attempt(ctx context.Context, operation string, number int
 	return ctx, a
 }
 
-// conclude ends a request for the observers. It does nothing the second time.
-func (a *s3View) conclude(record *Attempt, code string) {
+// endRequest ends a request for the observers. It does nothing the second time.
+func (a *s3View) endRequest(record *Attempt, code string) {
 	if a == nil || a.seen == nil {
 		return
 	}

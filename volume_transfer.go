@@ -99,7 +99,7 @@ func (t *transfer) succeeded() {
 	t.accepted.Store(time.Now().UnixNano())
 	a := &t.attempts[len(t.attempts)-1]
 	t.log(a)
-	t.request.conclude(a, "")
+	t.request.endRequest(a, "")
 }
 
 func (t *transfer) log(a *Attempt) {
@@ -115,7 +115,7 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 		return false
 	}
 	a := &t.attempts[len(t.attempts)-1]
-	defer func() { t.request.conclude(a, apiCode(err)) }()
+	defer func() { t.request.endRequest(a, apiCode(err)) }()
 	if t.ctx.Err() != nil {
 		a.Verdict, a.Cause, a.Reason = VerdictGiveUp, "cancelled", "the context ended"
 		return false

@@ -15,7 +15,7 @@ type warmer struct {
 
 // newWarmer makes the wake of an endpoint.
 func newWarmer(c *config, ep *endpoint, life *lifetime, costs *spending) *warmer {
-	w := newWake(c.warm, c.policy, c.control, costs, c.logger)
+	w := newWake(c.warm, c.policy, c.control, costs, c.observers, c.logger)
 	w.ping = pinger{ep, c.warm.path}.ping
 	w.traffic = func() traffic {
 		calls, _, waiting := ep.admission.gate.Counts()

@@ -79,6 +79,7 @@ type orders struct {
 	cancel  []int64
 	settled []*ask
 	list    bool // ask the control plane for the workers
+	want    int  // workers that are wanted now
 	over    bool // nobody wants workers any more
 }
 
@@ -140,6 +141,7 @@ func (c *warmCore) step(now time.Time, at traffic) (o orders) {
 		c.halt(&o)
 		return o
 	}
+	o.want = want
 	c.level = pressure(want, c.perWorker())
 	c.trim(at.calls, &o)
 	switch {

@@ -318,3 +318,34 @@ func TestWarmPath(t *testing.T) {
 		}
 	})
 }
+
+// A wake begins and ends for observers, once however many ask for it.
+func TestWakesAreObserved(t *testing.T) {
+	var mu sync.Mutex
+	var got []WakeInfo
+	observer := WithObserver(Observer{
+		WakeStart: func(ctx context.Context, info WakeInfo) context.Context {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, info)
+			return ctx
+		},
+		WakeEnd: func(_ context.Context, info WakeInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, info)
+		},
+	})
+	inBubble(t, sleepy(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		for range 2 {
+			if _, err := c.Warm(t.Context(), 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Close()
+		idle := c.Stats().WarmWorkerSeconds
+		if len(got) != 2 || got[0].Wanted != 2 || got[0].Had != 0 || got[1].Wanted != 2 || got[1].Had != 2 || got[1].WorkerSeconds != idle {
+			t.Errorf("%+v, idle for %v s", got, idle)
+		}
+	}, observer)
+}

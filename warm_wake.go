@@ -24,6 +24,7 @@ type wake struct {
 	control ControlPlane // nil: not given
 	policy  RetryPolicy
 	costs   *spending
+	all     observers
 	logger  *slog.Logger
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -35,14 +36,15 @@ type wake struct {
 
 	mu      sync.Mutex
 	core    warmCore
+	most    int                          // workers that were wanted since the goroutine began
 	cancels map[int64]context.CancelFunc // of the light requests under way
 }
 
 // newWake returns a wake that nobody has asked for anything yet. Its ping and
 // traffic are set before it is used.
-func newWake(config warmConfig, policy RetryPolicy, control ControlPlane, costs *spending, logger *slog.Logger) *wake {
+func newWake(config warmConfig, policy RetryPolicy, control ControlPlane, costs *spending, all observers, logger *slog.Logger) *wake {
 	w := &wake{
-		control: control, policy: policy, costs: costs, logger: logger, onRun: config.onRun, keeps: config.keep > 0,
+		control: control, policy: policy, costs: costs, all: all, logger: logger, onRun: config.onRun, keeps: config.keep > 0,
 		core: newWarmCore(config, policy, costs.most), nudged: make(chan struct{}, 1), cancels: map[int64]context.CancelFunc{},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -71,6 +73,7 @@ func (w *wake) shutdown() {
 // start has the goroutine run. The caller holds the lock.
 func (w *wake) start(now time.Time) {
 	if w.core.start(now) {
+		w.most = 0
 		w.live.Store(true)
 		w.tasks.Go(w.loop)
 	}
@@ -87,6 +90,11 @@ func (w *wake) nudge() {
 func (w *wake) loop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	_, before := w.totals()
+	_, seen := openSpan(w.ctx, w.all, w.info(before), func(o *Observer) func(context.Context, WakeInfo) context.Context { return o.WakeStart })
+	defer func() {
+		closeSpan(seen, w.all, w.info(before), func(o *Observer) func(context.Context, WakeInfo) { return o.WakeEnd })
+	}()
 	for {
 		if w.ignorant() {
 			w.learn()
@@ -111,6 +119,15 @@ func (w *wake) loop() {
 	}
 }
 
+// info is what observers are told, with the worker-seconds beyond those before.
+func (w *wake) info(before float64) WakeInfo {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.most = max(w.most, w.core.wanted(now, w.traffic()))
+	return WakeInfo{Wanted: w.most, Had: w.core.up(), WorkerSeconds: w.core.idle.Seconds() - before}
+}
+
 // step does what is due now, and says when it is to be called again; false: the
 // wake is over.
 func (w *wake) step() (next time.Duration, ok bool) {
@@ -127,6 +144,7 @@ func (w *wake) step() (next time.Duration, ok bool) {
 
 // carryOut does what the core has ordered. The caller holds the lock.
 func (w *wake) carryOut(o orders) {
+	w.most = max(w.most, o.want)
 	if o.over {
 		w.live.Store(false)
 	}
