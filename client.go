@@ -394,7 +394,7 @@ func (r *rooms) close() error {
 	r.calls.abort()
 	r.life.settle()
 	err := r.holds.releaseAll()
-	r.volume.gw.transport.CloseIdleConnections()
+	r.volume.shut()
 	r.calls.close()
 	return err
 }

@@ -163,6 +163,9 @@ func WithS3Credentials(accessKeyID, secretAccessKey string) Option {
 		if accessKeyID == "" || secretAccessKey == "" {
 			return refuse(newOp, "WithS3Credentials", "the access key id or the secret access key is empty")
 		}
+		if strings.ContainsFunc(accessKeyID+secretAccessKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			return refuse(newOp, "WithS3Credentials", "the access key id or the secret access key has white space or control characters in it")
+		}
 		c.s3.credentials = credentials.NewStaticCredentialsProvider(accessKeyID, secretAccessKey, "")
 		c.s3.secret = secretAccessKey
 		return nil

@@ -148,42 +148,6 @@ func TestAttemptLimitLeavesRoom(t *testing.T) {
 	}
 }
 
-func TestClassifyS3(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		seen    s3Seen
-		verdict Verdict
-		kind    error
-	}{
-		{"transient 403", s3Seen{status: 403, code: "AccessDenied", attempt: 1, forbidden: 1}, VerdictRetryBackoff, ErrUnauthorized},
-		{"wrong key", s3Seen{status: 403, code: "SignatureDoesNotMatch", attempt: 4, forbidden: s3Forbidden}, VerdictGiveUp, ErrUnauthorized},
-		{"502", s3Seen{status: 502, attempt: 1}, VerdictRetryBackoff, nil},
-		{"502 for the tenth time", s3Seen{status: 502, attempt: s3Attempts}, VerdictGiveUp, nil},
-		{"520", s3Seen{status: 520, attempt: 1}, VerdictRetryBackoff, nil},
-		{"507", s3Seen{status: 507, attempt: 1}, VerdictGiveUp, ErrVolumeFull},
-		{"QuotaExceeded", s3Seen{status: 403, code: "QuotaExceeded", attempt: 1, forbidden: 1}, VerdictGiveUp, ErrVolumeFull},
-		{"BadDigest", s3Seen{status: 400, code: "BadDigest", attempt: 1}, VerdictRetryBackoff, ErrIntegrity},
-		{"BadDigest again and again", s3Seen{status: 400, code: "BadDigest", attempt: 3}, VerdictGiveUp, ErrIntegrity},
-		{"no such key", s3Seen{status: 404, code: "NoSuchKey", attempt: 1}, VerdictGiveUp, ErrNotFound},
-		{"part too large", s3Seen{status: 413, attempt: 1}, VerdictGiveUp, ErrTooLarge},
-		{"slow down", s3Seen{status: 503, code: "SlowDown", attempt: 1}, VerdictRetryBackoff, nil},
-		{"reset", s3Seen{err: errors.New("reset"), attempt: 1}, VerdictRetryBackoff, nil},
-		{"stalled", s3Seen{err: errStalled, attempt: 1}, VerdictRetryBackoff, nil},
-		{"input changed", s3Seen{err: errors.New("x"), input: errChanged, attempt: 1}, VerdictGiveUp, ErrIntegrity},
-		{"input unreadable", s3Seen{err: errors.New("x"), input: errors.New("disk"), attempt: 1}, VerdictGiveUp, nil},
-		{"clock off", s3Seen{status: 403, code: "RequestTimeTooSkewed", attempt: 3, forbidden: 3}, VerdictGiveUp, ErrUnauthorized},
-		{"not implemented", s3Seen{status: 501, attempt: 1}, VerdictGiveUp, ErrBadRequest},
-		{"invalid argument", s3Seen{status: 400, code: "InvalidArgument", attempt: 1}, VerdictGiveUp, ErrBadRequest},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got := classifyS3(c.seen)
-			if got.verdict != c.verdict || !errors.Is(got.kind, c.kind) || got.reason == "" {
-				t.Errorf("got %v, %v, %q; want %v, %v", got.verdict, got.kind, got.reason, c.verdict, c.kind)
-			}
-		})
-	}
-}
-
 func TestErrorSaysWhatHappened(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	err := &Error{

@@ -17,6 +17,7 @@ type uploads struct {
 	largest  int64      // that an object may be
 	resume   *resumeDir // nil: uploads are not gone on with
 	once     *flights   // nil: what is there is stored again
+	tidy     *tidying
 	done     moved
 }
 
@@ -26,6 +27,7 @@ func newUploads(c *config) *uploads {
 		buffers:  line.NewBuffers(c.bufferMemory, bufferBlock),
 		partSize: c.partSize,
 		largest:  maxObject,
+		tidy:     newTidying(),
 	}
 	if c.skipExisting {
 		us.once = newFlights()

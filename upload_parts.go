@@ -220,13 +220,16 @@ func (m *multipart) hasLost(ctx context.Context, err error) bool {
 // late.
 const lateAborts = 2
 
-// abort tells the gateway to forget the upload, also when the context has
-// ended. A part whose last byte is out can arrive after that and bring the
-// upload back (the S3 API reference says so, and versitygw does it): then the
-// gateway is told again, a little later.
+// abort tells the gateway to forget the upload, also if the context has ended. A
+// gateway that is silent is waited for in the background, see tidying.
 func (m *multipart) abort(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.gw.policy.Stall)
-	defer cancel()
+	m.tidy.do(context.WithoutCancel(ctx), m.gw.policy.Stall, m.abortAll)
+}
+
+// abortAll aborts the upload. A part whose last byte is out can arrive after that
+// and bring the upload back (the S3 API reference says so, and versitygw does
+// it): then the gateway is told again, a little later.
+func (m *multipart) abortAll(ctx context.Context) {
 	m.abortOnce(ctx)
 	for again := range lateAborts {
 		if !m.late.Load() || backoff.Sleep(ctx, m.gw.policy.backoff(again, 0, -1, 1)) != nil {

@@ -20,6 +20,13 @@ func newVolume(c *config) *volume {
 	return &volume{gw: newGateway(c), uploads: newUploads(c)}
 }
 
+// shut ends what still goes on after uploads have failed, and closes the idle
+// connections. It may be called again.
+func (v *volume) shut() {
+	v.uploads.tidy.finish()
+	v.gw.transport.CloseIdleConnections()
+}
+
 // upload stores an input.
 func (v *volume) upload(ctx context.Context, op, key string, in Input) (Object, error) {
 	return v.uploadAs(ctx, v.gw.newTask(ctx, op), key, in)

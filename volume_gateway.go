@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,7 +193,7 @@ func (g *gateway) addResults(stack *middleware.Stack) error {
 			return out, metadata, err
 		}
 		resp := out.RawResponse.(*smithyhttp.Response).Response
-		if out.Result, err = g.result(read, resp); err != nil {
+		if out.Result, err = transferFrom(ctx).result(read, resp); err != nil {
 			resp.Body.Close()
 			return out, metadata, err
 		}
@@ -201,21 +202,6 @@ func (g *gateway) addResults(stack *middleware.Stack) error {
 	})
 	_, err := stack.Deserialize.Swap(m.ID(), m)
 	return err
-}
-
-// result reads an answer. Read is nil for GetObject, whose body is streamed.
-func (g *gateway) result(read func(http.Header, []byte) (any, error), resp *http.Response) (any, error) {
-	if read == nil && resp.StatusCode/100 == 2 {
-		return getResult(resp.StatusCode, resp.Header, resp.ContentLength, resp.Body)
-	}
-	body, err := io.ReadAll(resp.Body) // in memory already, see Do
-	if err == nil && resp.StatusCode/100 == 2 {
-		var result any
-		if result, err = read(resp.Header, body); !errors.Is(err, errErrorInside) {
-			return result, err
-		}
-	}
-	return nil, parseRefusal(resp.StatusCode, resp.Header, body, g.secrets)
 }
 
 // signer signs what botocore signs: the host, Content-MD5, Content-Type and
@@ -227,6 +213,14 @@ type signer struct{ v4 *v4.Signer }
 func (s *signer) SignHTTP(ctx context.Context, credentials aws.Credentials, r *http.Request, payloadHash, service, region string,
 	at time.Time, opts ...func(*v4.SignerOptions),
 ) error {
+	t := transferFrom(ctx)
+	t.secrets = append(slices.Clip(t.secrets), secretsOf(credentials)...)
+	for _, text := range []string{credentials.AccessKeyID, credentials.SecretAccessKey, credentials.SessionToken} {
+		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			t.last = decision{kind: ErrUnauthorized}
+			return errOddCredentials
+		}
+	}
 	signed := &http.Request{Method: r.Method, URL: r.URL, Host: r.Host, Header: http.Header{}}
 	for name, values := range r.Header {
 		if name == "Content-Md5" || name == "Content-Type" || strings.HasPrefix(name, "X-Amz-") {
@@ -238,6 +232,18 @@ func (s *signer) SignHTTP(ctx context.Context, credentials aws.Credentials, r *h
 	}
 	maps.Copy(r.Header, signed.Header)
 	return nil
+}
+
+var errOddCredentials = errors.New("the S3 credentials have white space or control characters in them")
+
+// secretsOf returns what of a provider's credentials no error may show.
+func secretsOf(c aws.Credentials) (all []string) {
+	for _, s := range []string{c.SecretAccessKey, c.SessionToken} {
+		if s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // task is one method's work on the volume: what its errors call it, whose places

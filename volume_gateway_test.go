@@ -1,13 +1,21 @@
 package runpod
 
 import (
+	"cmp"
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,4 +236,164 @@ func TestPoolIsFair(t *testing.T) {
 			t.Errorf("the large one was there after %s", big)
 		}
 	}, smallParts, WithS3Conns(4))
+}
+
+// An edge that rewrites headers on the way does no harm: signed is what botocore
+// signs.
+func TestEdgeThatRewritesHeaders(t *testing.T) {
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, _ *Client) {
+		to, err := url.Parse(srv.S3URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := &http.Transport{DialContext: srv.DialContext, DisableCompression: true}
+		defer back.CloseIdleConnections()
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		edge := &http.Server{Handler: &httputil.ReverseProxy{Transport: back, Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, r.In.Host
+			for name := range r.Out.Header {
+				if strings.HasPrefix(name, "Amz-Sdk-") {
+					r.Out.Header.Del(name)
+				}
+			}
+			r.Out.Header.Set("Accept-Encoding", "br")
+			r.Out.Header.Set("Via", "1.1 edge")
+			r.Out.Header.Set("User-Agent", "edge")
+		}}}
+		go edge.Serve(l)
+		defer edge.Shutdown(context.Background())
+		c := newClient(t, srv, smallParts, WithDialContext(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasPrefix(addr, to.Hostname()) {
+				return l.dial(ctx, network, addr)
+			}
+			return srv.DialContext(ctx, network, addr)
+		}))
+		defer c.Close()
+		data := content(3 * testPart)
+		for key, in := range map[string]Input{"whole": Bytes("b", data[:99]), "parts": Bytes("b", data)} {
+			if _, err := c.Upload(t.Context(), key, in); err != nil {
+				t.Error(err)
+			}
+			if _, err := c.DownloadFile(t.Context(), key, filepath.Join(t.TempDir(), "f")); err != nil {
+				t.Error(err)
+			}
+		}
+		if n, err := c.DeleteAll(t.Context(), "p"); n != 1 || err != nil {
+			t.Errorf("%d deleted, %v", n, err)
+		}
+	})
+}
+
+// Nothing but these headers may be signed: whatever else is on a request may be
+// changed on the way, or be added below the SDK.
+func TestWhatIsSigned(t *testing.T) {
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		_, list, _ := strings.Cut(r.Header.Get("Authorization"), "SignedHeaders=")
+		list, _, _ = strings.Cut(list, ",")
+		for name := range strings.SplitSeq(list, ";") {
+			if name != "host" && name != "content-md5" && name != "content-type" && !strings.HasPrefix(name, "x-amz-") {
+				t.Errorf("%s %s: %s is signed", r.Method, r.URL, name)
+			}
+		}
+		for _, name := range []string{"host", "x-amz-date", "x-amz-content-sha256"} {
+			if !slices.Contains(strings.Split(list, ";"), name) {
+				t.Errorf("%s %s: %s is not signed", r.Method, r.URL, name)
+			}
+		}
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("ETag", `"e"`)
+		w.Header().Set("X-Amz-Checksum-Crc32c", r.Header.Get("X-Amz-Checksum-Crc32c"))
+		switch q := r.URL.Query(); {
+		case q.Has("list-type"):
+			io.WriteString(w, "<ListBucketResult/>")
+		case q.Has("uploads"):
+			io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+		case q.Has("uploadId") && r.Method == "POST":
+			io.WriteString(w, "<CompleteMultipartUploadResult/>")
+		}
+	}, func(t *testing.T, c *Client) {
+		c.Upload(t.Context(), "k", Bytes("k", []byte("k")))
+		c.Upload(t.Context(), "k", Bytes("k", content(2*testPart)))
+		c.Download(t.Context(), "k", io.Discard)
+		c.DownloadFile(t.Context(), "k", filepath.Join(t.TempDir(), "f"))
+		c.Delete(t.Context(), "k")
+		for range c.List(t.Context(), "") {
+		}
+	}, smallParts)
+}
+
+// Somebody on the way who knows no Expect is asked without it from then on.
+func TestExpectIsRefused(t *testing.T) {
+	for _, status := range []int{417, 400} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			refused := 0
+			gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Expect") != "" {
+					refused++
+					w.WriteHeader(status)
+					return
+				}
+				sum := md5.New()
+				io.Copy(sum, r.Body)
+				w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sum.Sum(nil)))
+			}, func(t *testing.T, c *Client) {
+				for range 2 {
+					if _, err := c.Upload(t.Context(), "k", Bytes("k", content(9<<20))); err != nil {
+						t.Error(err)
+					}
+				}
+				if refused != 1 {
+					t.Errorf("refused %d times", refused)
+				}
+			}, WithChecksum(ChecksumMD5), WithPartSize(16<<20))
+		})
+	}
+}
+
+// tokens is a provider whose first token has expired.
+type tokens struct {
+	asked, good int
+	token       string // "": one that says how often it was asked
+}
+
+func (p *tokens) Retrieve(context.Context) (aws.Credentials, error) {
+	p.asked++
+	token := cmp.Or(p.token, fmt.Sprint("token", p.asked))
+	return aws.Credentials{AccessKeyID: "id", SecretAccessKey: "rps_secret", SessionToken: token}, nil
+}
+
+// An expired session token is asked for once more, and no secret is shown.
+func TestExpiredToken(t *testing.T) {
+	for good, want := range map[int]error{2: nil, 99: ErrUnauthorized} {
+		p := &tokens{good: good}
+		gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+			if token := r.Header.Get("X-Amz-Security-Token"); token != fmt.Sprint("token", good) {
+				w.WriteHeader(400)
+				fmt.Fprintf(w, "<Error><Code>ExpiredToken</Code><Message>%s, %s</Message></Error>", token, r.Header.Get("Authorization"))
+				return
+			}
+		}, func(t *testing.T, c *Client) {
+			err := c.Delete(t.Context(), "k")
+			if !errors.Is(err, want) || p.asked != 2 {
+				t.Errorf("the provider was asked %d times: %v", p.asked, err)
+			}
+			if err != nil && (strings.Contains(err.Error(), "token2") || !strings.Contains(err.Error(), "fresh session token")) {
+				t.Errorf("got %v", err)
+			}
+		}, WithS3CredentialsProvider(aws.NewCredentialsCache(p)))
+	}
+}
+
+// Credentials that no header can carry end it before anything is sent.
+func TestCredentialsWithALineFeed(t *testing.T) {
+	_, err := New(WithS3Credentials("user_x\n", "rps_x"))
+	if e, ok := err.(*Error); !ok || e.Field != "WithS3Credentials" {
+		t.Errorf("got %v", err)
+	}
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {}, func(t *testing.T, c *Client) {
+		err := c.Delete(t.Context(), "k")
+		if !errors.Is(err, ErrUnauthorized) || c.Stats().S3Attempts != 0 || strings.Contains(err.Error(), "odd") {
+			t.Errorf("got %v after %d attempts", err, c.Stats().S3Attempts)
+		}
+	}, WithS3CredentialsProvider(&tokens{token: "odd\ntoken"}))
 }

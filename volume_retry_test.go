@@ -2,13 +2,16 @@ package runpod
 
 import (
 	"crypto/md5"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
@@ -93,6 +96,38 @@ func TestGateway(t *testing.T) {
 			_, err := c.DownloadFile(t.Context(), "old", filepath.Join(t.TempDir(), "f"))
 			return err
 		}},
+		{fact: "an upload answered 200 without ETag or checksum", faults: []runpodtest.Fault{{Times: 2, Do: runpodtest.Answer(200, "")}},
+			do: uploadOf("k", 99), requests: 3},
+		{fact: "the same for ever", faults: []runpodtest.Fault{{Times: always, Do: runpodtest.Answer(200, "")}},
+			do: func(t *testing.T, srv *runpodtest.Server, c *Client) error {
+				if err := uploadOf("k", 99)(t, srv, c); attempts(err) != s3Attempts || !strings.Contains(err.Error(), "neither ETag nor checksum") {
+					return fmt.Errorf("not that: %w", err)
+				}
+				return nil
+			}, requests: s3Attempts},
+		{fact: "a part answered 200 without an ETag", faults: []runpodtest.Fault{{Query: "partNumber", Times: 2, Do: runpodtest.Answer(200, "")}},
+			do: uploadOf("k", 3*testPart), requests: 3 + 3 + 2},
+		{fact: "a delete answered 404 by somebody else", faults: []runpodtest.Fault{{Method: "DELETE", Do: runpodtest.Answer(404, "<html>no such page</html>")}},
+			do: func(t *testing.T, _ *runpodtest.Server, c *Client) error { return c.Delete(t.Context(), "old") }, kind: ErrNotFound},
+		{fact: "a delete answered NoSuchBucket", faults: []runpodtest.Fault{{Method: "DELETE", Do: runpodtest.Answer(404, s3Error("NoSuchBucket"))}},
+			do:   func(t *testing.T, _ *runpodtest.Server, c *Client) error { return c.Delete(t.Context(), "old") },
+			kind: ErrNotFound, says: "RUNPOD_S3_BUCKET_NAME"},
+		{fact: "a delete answered NoSuchKey", faults: []runpodtest.Fault{{Method: "DELETE", Do: runpodtest.Answer(404, s3Error("NoSuchKey"))}},
+			do: func(t *testing.T, _ *runpodtest.Server, c *Client) error { return c.Delete(t.Context(), "old") }},
+		{fact: "a delete answered 200 by a proxy's page", faults: []runpodtest.Fault{{Method: "DELETE", Times: 2, Do: runpodtest.Answer(200, "<html>log in</html>")}},
+			do: func(t *testing.T, _ *runpodtest.Server, c *Client) error { return c.Delete(t.Context(), "old") }, requests: 3},
+		{fact: "another data center: 307", faults: []runpodtest.Fault{{Times: always, Do: runpodtest.Answer(307, "", "Location", "https://s3api-eu-cz-1.runpod.io/vol/k")}},
+			do: uploadOf("k", 99), kind: ErrNotFound, says: "s3api-eu-cz-1.runpod.io/vol/k; the usual cause is another data center", requests: 1},
+		{fact: "another data center: 301 with its address in the body", faults: []runpodtest.Fault{{Times: always,
+			Do: runpodtest.Answer(301, "<Error><Code>PermanentRedirect</Code><Endpoint>s3api-eu-cz-1.runpod.io</Endpoint></Error>")}},
+			do: uploadOf("k", 99), kind: ErrNotFound, says: "s3api-eu-cz-1.runpod.io", requests: 1},
+		{fact: "a proxy asks for a password", faults: []runpodtest.Fault{{Times: always, Do: runpodtest.Answer(407, "")}},
+			do: uploadOf("k", 99), kind: ErrUnauthorized, says: "proxy", requests: 1},
+		{fact: "a listing longer than anything", faults: []runpodtest.Fault{{Query: "list-type", Do: runpodtest.Answer(200, strings.Repeat("x", maxResult+1))}},
+			do: func(t *testing.T, _ *runpodtest.Server, c *Client) error {
+				_, err := c.DeleteAll(t.Context(), "old")
+				return err
+			}, kind: ErrTooLarge, requests: 1},
 		{fact: "stalls in the middle of an answer", do: func(t *testing.T, srv *runpodtest.Server, c *Client) error {
 			_, err := c.Download(t.Context(), "old", io.Discard)
 			return err
@@ -127,4 +162,78 @@ func TestGateway(t *testing.T) {
 
 func etagOfPart(data []byte, number int) string {
 	return fmt.Sprintf("\"%x\"", md5.Sum(data[(number-1)*testPart:number*testPart]))
+}
+
+// Retry-After is obeyed by transfers too, up to its cap.
+func TestGatewaySaysWhen(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		for after, want := range map[string]time.Duration{"45": 45 * time.Second, "100000": DefaultRetryPolicy().MaxRetryAfter, "soon": 0} {
+			inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+				srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Do: runpodtest.Answer(status, s3Error("SlowDown"), "Retry-After", after)})
+				start := time.Now()
+				if err := c.Delete(t.Context(), "k"); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took < want || took > want+DefaultRetryPolicy().Jitter+DefaultRetryPolicy().MaxBackoff {
+					t.Errorf("%d with Retry-After %s: sent again after %s", status, after, took)
+				}
+			})
+		}
+	}
+}
+
+// Every row of the table of S3 attempts, and what is counted in it.
+func TestClassifyS3(t *testing.T) {
+	again, end := VerdictRetryBackoff, VerdictGiveUp
+	for _, c := range []struct {
+		name    string
+		seen    s3Seen
+		verdict Verdict
+		kind    error
+	}{
+		{"input changed", s3Seen{input: errChanged, attempt: 1}, end, ErrIntegrity},
+		{"input unreadable", s3Seen{input: errors.New("disk"), attempt: 1}, end, nil},
+		{"answer too long", s3Seen{status: 200, err: errTooLong, attempt: 1}, end, ErrTooLarge},
+		{"no result", s3Seen{status: 200, err: noResult("empty"), attempt: 9}, again, nil},
+		{"no result for the tenth time", s3Seen{status: 200, err: noResult("empty"), attempt: 10}, end, nil},
+		{"507", s3Seen{status: 507, attempt: 1}, end, ErrVolumeFull},
+		{"QuotaExceeded", s3Seen{status: 403, code: "QuotaExceeded", attempt: 1, forbidden: 1}, end, ErrVolumeFull},
+		{"damaged", s3Seen{status: 400, code: "BadDigest", attempt: 2}, again, ErrIntegrity},
+		{"damaged for the third time", s3Seen{status: 400, code: "BadDigest", attempt: 3}, end, ErrIntegrity},
+		{"clocks", s3Seen{status: 403, code: "RequestTimeTooSkewed", attempt: 3, forbidden: 1}, end, ErrUnauthorized},
+		{"token expired", s3Seen{status: 400, code: "ExpiredToken", expired: 1, attempt: 1}, again, ErrUnauthorized},
+		{"token expired again", s3Seen{status: 403, code: "ExpiredTokenException", expired: 2, attempt: 2}, end, ErrUnauthorized},
+		{"body cut", s3Seen{status: 400, code: "IncompleteBody", attempt: 9}, again, nil},
+		{"403", s3Seen{status: 403, forbidden: 3, attempt: 3}, again, ErrUnauthorized},
+		{"403 for the fourth time", s3Seen{status: 403, forbidden: 4, attempt: 4}, end, ErrUnauthorized},
+		{"403 for the fourth time with a good key", s3Seen{status: 403, forbidden: 4, trusted: true, attempt: 4}, again, ErrUnauthorized},
+		{"403 for the tenth time with a good key", s3Seen{status: 403, forbidden: 10, trusted: true, attempt: 10}, end, ErrUnauthorized},
+		{"401", s3Seen{status: 401, attempt: 1}, end, ErrUnauthorized},
+		{"407", s3Seen{status: 407, attempt: 1}, end, ErrUnauthorized},
+		{"404", s3Seen{status: 404, attempt: 1}, end, ErrNotFound},
+		{"413", s3Seen{status: 413, attempt: 1}, end, ErrTooLarge},
+		{"412", s3Seen{status: 412, attempt: 1}, end, ErrIntegrity},
+		{"416", s3Seen{status: 416, attempt: 1}, end, ErrIntegrity},
+		{"408", s3Seen{status: 408, attempt: 9}, again, ErrRateLimited},
+		{"429", s3Seen{status: 429, attempt: 10}, end, ErrRateLimited},
+		{"501", s3Seen{status: 501, attempt: 1}, end, ErrBadRequest},
+		{"307", s3Seen{status: 307, attempt: 1}, end, ErrNotFound},
+		{"417 to Expect", s3Seen{status: 417, expecting: true, attempt: 1}, again, ErrBadRequest},
+		{"417", s3Seen{status: 417, attempt: 1}, end, ErrBadRequest},
+		{"400 to Expect", s3Seen{status: 400, expecting: true, attempt: 1}, again, ErrBadRequest},
+		{"400 to Expect again", s3Seen{status: 400, expecting: true, attempt: 2}, end, ErrBadRequest},
+		{"400", s3Seen{status: 400, attempt: 1}, end, ErrBadRequest},
+		{"502", s3Seen{status: 502, attempt: 9}, again, nil},
+		{"502 for the tenth time", s3Seen{status: 502, attempt: 10}, end, nil},
+		{"200 with an error in it", s3Seen{status: 200, code: "InternalError", attempt: 1}, again, nil},
+		{"stalled", s3Seen{err: errStalled, attempt: 9}, again, nil},
+		{"lost", s3Seen{err: io.ErrUnexpectedEOF, attempt: 10}, end, nil},
+		{"host not found", s3Seen{err: &net.DNSError{IsNotFound: true}, attempt: 2}, again, ErrNotFound},
+		{"host not found for the third time", s3Seen{err: &net.DNSError{IsNotFound: true}, attempt: 3}, end, ErrNotFound},
+		{"certificate", s3Seen{err: &tls.CertificateVerificationError{Err: errors.New("x")}, attempt: 1}, end, nil},
+	} {
+		if d := classifyS3(c.seen); d.verdict != c.verdict || d.kind != c.kind || d.reason == "" {
+			t.Errorf("%s: %+v, want %s of kind %v", c.name, d, c.verdict, c.kind)
+		}
+	}
 }

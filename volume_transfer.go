@@ -102,6 +102,21 @@ func (t *transfer) succeeded() {
 	t.request.endRequest(a, "")
 }
 
+// result reads an answer. Read is nil for GetObject, whose body is streamed.
+func (t *transfer) result(read func(http.Header, []byte) (any, error), resp *http.Response) (any, error) {
+	if read == nil && resp.StatusCode/100 == 2 {
+		return getResult(resp.StatusCode, resp.Header, resp.ContentLength, resp.Body)
+	}
+	body, err := io.ReadAll(resp.Body) // in memory already, see Do
+	if err == nil && resp.StatusCode/100 == 2 {
+		var result any
+		if result, err = read(resp.Header, body); !errors.Is(err, errErrorInside) {
+			return result, err
+		}
+	}
+	return nil, parseRefusal(resp.StatusCode, resp.Header, body, t.secrets)
+}
+
 func (t *transfer) log(a *Attempt) {
 	t.logger.LogAttrs(t.ctx, slog.LevelDebug, "attempt",
 		slog.String("op", t.op), slog.Int("number", len(t.attempts)), slog.Int("status", a.Status),
@@ -247,6 +262,9 @@ func (t *transfer) plainCause(err error) error {
 	}
 	if odd, ok := errors.AsType[*noResultError](err); ok {
 		return odd
+	}
+	if errors.Is(err, errOddCredentials) {
+		return errOddCredentials
 	}
 	return err
 }
