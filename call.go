@@ -417,13 +417,18 @@ func (c *call) fail(err error) error {
 	return c.report(e)
 }
 
+// redacted is an answer's text without the Client's secrets and the call's own.
+func (c *call) redacted(text []byte) []byte {
+	return redacted(redacted(text, c.ep.secrets), c.options.secrets)
+}
+
 // newError describes the call as it stands after its last attempt. If a context
 // has ended the call, that is the cause, and the last attempt's answer stands
 // beside it.
 func (c *call) newError() *Error {
 	e := &Error{
 		Op: c.op, Kind: c.last.kind, Status: c.answer.Status, WorkerID: c.answer.WorkerID,
-		Attempts: c.attempts, Body: redacted(c.answer.Body, c.ep.secrets), MayHaveRun: c.mayHaveRun,
+		Attempts: c.attempts, Body: c.redacted(c.answer.Body), MayHaveRun: c.mayHaveRun,
 		Advice: c.last.advice(),
 	}
 	if c.last.mayHaveRun && e.Advice == "" && !c.options.idempotent && !c.options.decided && !c.last.expired && !c.over() {

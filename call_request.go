@@ -21,6 +21,7 @@ type callOptions struct {
 	anyWorker   bool
 	route       string              // for observers; "": the path
 	job         string              // likewise: the job that the call is part of
+	secrets     []string            // which no error and no log line may show
 	pin         string              // the worker that the request is for, as the header says it; "": any
 	beforeSend  func()              // called before each attempt; nil: nobody asks for it
 	afterAnswer func(worker string) // called with the worker that gave the final answer; nil: likewise
@@ -53,6 +54,19 @@ func NotIdempotent() CallOption { return repeats(false) }
 
 func repeats(may bool) CallOption {
 	return func(o *callOptions) { o.idempotent, o.decided = may, true }
+}
+
+// Secret names values that no error and no log line of the call may show although
+// the server may echo them: a password in the request's body, for instance. The
+// Client's own keys need not be named.
+func Secret(values ...string) CallOption {
+	return func(o *callOptions) {
+		for _, v := range values {
+			if v != "" {
+				o.secrets = append(o.secrets, v)
+			}
+		}
+	}
 }
 
 // AnyWorker lets a request that is pinned to a worker, by a [Session] or by the

@@ -77,7 +77,7 @@ func (c *call) copyTo(w io.Writer, body io.Reader) error {
 // unsuccessful is the error of a final answer that is no success.
 func (c *call) unsuccessful(r *Response) error {
 	e := c.newError()
-	e.Body = redacted(capped(r.Body), c.ep.secrets)
+	e.Body = c.redacted(capped(r.Body))
 	if r.Status < 400 {
 		e.Err = errors.New("redirects are not followed")
 		if to := r.Header.Get("Location"); to != "" {

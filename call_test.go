@@ -531,3 +531,19 @@ func TestAdviceToMarkACallIdempotent(t *testing.T) {
 		}
 	})
 }
+
+// What a call's request has in it that is secret is in no error and no log line,
+// although the server echoes it.
+func TestSecretsOfACall(t *testing.T) {
+	var log logs
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{Times: 2, Do: runpodtest.WorkerAnswer(422, `{"detail":"password hush-hush is too short","key":"`+srv.APIKey+`"}`)})
+		_, err := c.Call(t.Context(), "POST", "/login", map[string]string{"password": "hush-hush"}, nil, Secret("", "hush-hush"))
+		if text := fmt.Sprint(err) + log.String(); strings.Contains(text, "hush") || strings.Contains(text, srv.APIKey) || !strings.Contains(text, "is too short") {
+			t.Errorf("shown: %s", text)
+		}
+		if _, err := c.Call(t.Context(), "POST", "/login", nil, nil); !strings.Contains(fmt.Sprint(err), "hush-hush") {
+			t.Errorf("a call without secrets: %v", err)
+		}
+	}, WithLogger(log.logger()))
+}

@@ -137,7 +137,8 @@ func (a *api) by(ctx context.Context, c call) (*runpod.Response, error) {
 	if c.body != nil {
 		body = c.body
 	}
-	return a.calls.Call(ctx, c.method, c.path, body, nil, append(c.opts, runpod.Route(c.route()))...)
+	opts := append(c.opts, runpod.Route(c.route()), runpod.Secret(a.hidden.list()...))
+	return a.calls.Call(ctx, c.method, c.path, body, nil, opts...)
 }
 
 // queued notes that a job was queued now.

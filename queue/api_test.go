@@ -88,3 +88,42 @@ func TestOptionsOfTheCaller(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The pauses between looks grow from 0.5 s to 5 s, or as the policy says.
+func TestPollPause(t *testing.T) {
+	const ms = time.Millisecond
+	for looks, want := range []time.Duration{500 * ms, 750 * ms, 1125 * ms, 1687500 * time.Microsecond} {
+		if got := pollPause(runpod.DefaultRetryPolicy(), looks); got != want {
+			t.Errorf("after %d looks: %v, want %v", looks, got, want)
+		}
+	}
+	for _, looks := range []int{6, 20, 1 << 30} {
+		if got := pollPause(runpod.DefaultRetryPolicy(), looks); got != 5*time.Second {
+			t.Errorf("after %d looks: %v", looks, got)
+		}
+	}
+	if got := pollPause(runpod.DefaultRetryPolicy().Scaled(0.01), 0); got != 5*ms {
+		t.Errorf("a hundred times faster: %v", got)
+	}
+}
+
+// A look by POST is a look all the same: it is sent again where a job would not
+// be.
+func TestLookByPostIsSentAgain(t *testing.T) {
+	posts := 0
+	q := served(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == "GET":
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		case posts == 0:
+			posts++
+			w.WriteHeader(http.StatusGatewayTimeout)
+		default:
+			posts++
+			io.WriteString(w, `{"id":"j","status":"COMPLETED","output":1}`)
+		}
+	})
+	if _, err := Open[int](q, "j").Status(t.Context()); err != nil || posts != 2 {
+		t.Errorf("%v after %d", err, posts)
+	}
+}

@@ -71,7 +71,7 @@ func (c *call) mended(err error) error {
 	if !ok || e.Field != "" {
 		return about(err, c.id)
 	}
-	e.JobID, e.Body = c.id, c.hidden.from(e.Body)
+	e.JobID = c.id
 	e.MayHaveRun = e.MayHaveRun && c.acts()
 	switch {
 	case e.Kind == runpod.ErrNoWorkers && e.Status == http.StatusBadRequest:

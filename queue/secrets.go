@@ -32,6 +32,13 @@ func (s *secrets) add(requests ...Request) {
 	}
 }
 
+// list returns all of them.
+func (s *secrets) list() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.known)
+}
+
 // from returns text without the secrets. What it was given is not changed.
 func (s *secrets) from(text []byte) []byte {
 	if s == nil {

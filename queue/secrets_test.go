@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -23,8 +24,41 @@ func TestErrorsShowNoSecret(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if strings.Contains(log.String(), srv.APIKey) {
-			t.Error("the log shows the key")
+		_, err := Open[any](q, "j").Status(t.Context())
+		if text := log.String() + fmt.Sprint(err); strings.Contains(text, srv.APIKey) || strings.Contains(text, "hush") || !strings.Contains(text, "[redacted]") {
+			t.Errorf("shown: %s", text)
 		}
 	}, runpod.WithLogger(log.logger()))
+}
+
+// A worker that reports its settings puts no secret into a Failure, nor into the
+// error about an answer that is no report.
+func TestFailuresShowNoSecret(t *testing.T) {
+	r := Request{Input: 1, S3: &S3{AccessID: "i", AccessSecret: "hush-hush"}}
+	for _, body := range []string{
+		`{"id":"j","status":"FAILED","error":"cannot log in with hush-hush"}`,
+		`{"id":"j","status":"FAILED","error":{"error_type":"hush-hush","error_message":"hush-hush","error_traceback":"hush-hush"}}`,
+		`{"error":"hush-hush"}`, `hush-hush`, `{"id":"j","status":"COMPLETED","output":"hush-hush"}`,
+	} {
+		q := answering(t, 200, body)
+		result, err := RunSync[int](t.Context(), q, r)
+		if text := fmt.Sprintf("%v %+v %+v", err, result, result.Failure); err == nil || strings.Contains(text, "hush") {
+			t.Errorf("%s: %s", body, text)
+		}
+		failure, ok := errors.AsType[*Failure](err)
+		if ok && strings.Contains(failure.Traceback+failure.Type+failure.Message, "hush") {
+			t.Errorf("%s: %+v", body, failure)
+		}
+	}
+	q := answering(t, 200, `{"id":"j","status":"COMPLETED","output":"hush-hush"}`)
+	if result, err := RunSync[string](t.Context(), q, r); err != nil || result.Output != "hush-hush" {
+		t.Errorf("an output is the caller's, and stays as it is: %+v, %v", result, err)
+	}
+	var s secrets
+	for i := range 10 * maxSecrets {
+		s.add(Request{S3: &S3{AccessSecret: fmt.Sprint("secret ", i)}}, r, r)
+	}
+	if n := len(s.list()); n != maxSecrets {
+		t.Errorf("%d are remembered", n)
+	}
 }
