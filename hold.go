@@ -21,8 +21,9 @@ type Hold struct {
 	record HoldRecord // guarded by turn; its numbers never change
 	began  time.Time
 	seen   span // for the observers
-	done   bool // likewise: it was released
+	done   bool // guarded by turn: it was released
 	gone   bool // likewise: its record was taken away
+	doubt  bool // likewise: somebody may have taken it away unseen
 
 	mu   sync.Mutex
 	lost error
@@ -159,10 +160,14 @@ func (h *Hold) renewOnce(ctx context.Context) {
 	default:
 		return // it is being released
 	}
+	began, there := time.Now(), false
 	store, err := h.holds.minimum.open(h.record.Endpoint)
-	there := false
 	if err == nil {
 		there, err = h.stillThere(ctx, store)
+	}
+	if err == nil && there && h.doubt {
+		there, err = h.inForce(ctx, store)
+		h.doubt = err != nil
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -178,6 +183,7 @@ func (h *Hold) renewOnce(ctx context.Context) {
 	case err == nil:
 		h.record.Renewed = time.Now()
 		err = store.save(ctx, h.record)
+		h.doubt = h.doubt || err != nil || time.Since(began) > clearPause/2
 	}
 	if err != nil && ctx.Err() == nil {
 		h.holds.logger.LogAttrs(ctx, slog.LevelWarn, "the hold's record could not be renewed", slog.String("error", err.Error()))
@@ -197,6 +203,17 @@ func (h *Hold) stillThere(ctx context.Context, store holdStore) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// inForce reports whether the minimum is still what this hold asks for. A record
+// that was cleared while its renewal was long under way is back; then the minimum
+// has been lowered, and the record is removed.
+func (h *Hold) inForce(ctx context.Context, store holdStore) (bool, error) {
+	at, err := h.holds.control.Scaling(ctx)
+	if err != nil || at.MinWorkers >= within(h.record.Workers, at.MaxWorkers) {
+		return err == nil, err
+	}
+	return false, store.erase(ctx, h.record.ID)
 }
 
 // lose notes why the hold is in force no longer.
@@ -270,7 +287,7 @@ func (s *holds) raise(ctx context.Context, n int) (*Hold, error) {
 func (s *holds) record(ctx context.Context, n int) (r HoldRecord, err error) {
 	v, err := s.minimum.look(ctx)
 	if err == nil && slices.ContainsFunc(v.book, HoldRecord.Stale) {
-		if _, err = s.minimum.lower(ctx, nil, HoldRecord.Stale); err == nil {
+		if _, err = s.minimum.lower(ctx, nil, func(HoldRecord) bool { return false }); err == nil {
 			v, err = s.minimum.look(ctx)
 		}
 	}

@@ -124,6 +124,9 @@ func (m *holdMinimum) lower(ctx context.Context, own *HoldRecord, gone func(Hold
 	if err == nil {
 		err = m.eraseAll(ctx, v.store, going, stale)
 	}
+	if err == nil && own == nil && len(going) > 0 {
+		err = m.eraseAgain(ctx, v.store, going)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +162,24 @@ func (m *holdMinimum) eraseAll(ctx context.Context, store holdStore, going, stal
 		}
 	}
 	return nil
+}
+
+// clearPause is how long a client that clears the holds of others waits before it
+// looks again.
+const clearPause = 4 * time.Second
+
+// eraseAgain removes what is there again after a while: a living hold that was
+// just renewing its record has put it back. A hold whose renewal takes longer
+// than half of that finds out by itself.
+func (m *holdMinimum) eraseAgain(ctx context.Context, store holdStore, going book) error {
+	if err := backoff.Sleep(ctx, clearPause); err != nil {
+		return ended(ctx, "clear holds")
+	}
+	found, err := store.load(ctx)
+	if err != nil {
+		return err
+	}
+	return m.eraseAll(ctx, store, found.book.only(going), nil)
 }
 
 // reach sets the minimum to what the records want, and looks again whether

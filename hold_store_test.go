@@ -304,6 +304,44 @@ func TestClearedHoldSaysSo(t *testing.T) {
 	}
 }
 
+// A record that is cleared while its hold is just renewing it is put back by that,
+// and does not stay.
+func TestHoldIsClearedWhileItIsRenewed(t *testing.T) {
+	for _, took := range []time.Duration{500 * time.Millisecond, 10 * time.Second} {
+		t.Run(took.String(), func(t *testing.T) {
+			inRaid(t, runpodtest.Config{}, func(t *testing.T, s *raid) {
+				h := s.hold(s.a, 3)
+				put := s.srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "PUT", Path: "*.json", Times: 1, Do: runpodtest.Delay(took)})
+				time.Sleep(20*time.Second + took/10) // the renewal is under way
+				if gone, err := s.b.ClearHolds(t.Context(), true); err != nil || len(gone) != 1 || put.Fired() != 1 {
+					t.Errorf("cleared %v, %v; %d renewals were slow", gone, err, put.Fired())
+				}
+				s.minimum(0)
+				time.Sleep(time.Minute)
+				s.minimum(0)
+				s.records(0)
+				if h.Err() == nil || s.a.Stats().HeldWorkers != 0 {
+					t.Errorf("%v, %d held", h.Err(), s.a.Stats().HeldWorkers)
+				}
+			})
+		})
+	}
+}
+
+// A slow renewal is no reason to give a hold up.
+func TestHoldWithSlowRenewals(t *testing.T) {
+	inRaid(t, runpodtest.Config{}, func(t *testing.T, s *raid) {
+		h := s.hold(s.a, 3)
+		s.srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "PUT", Path: "*.json", Times: runpodtest.Always, Do: runpodtest.Delay(5 * time.Second)})
+		time.Sleep(5 * time.Minute)
+		s.minimum(3)
+		if err := h.Err(); err != nil {
+			t.Error(err)
+		}
+		s.release(h)
+	})
+}
+
 // A volume that is away for a minute is no reason to give a hold up.
 func TestHoldOutlastsAVolumeThatIsAway(t *testing.T) {
 	inRaid(t, runpodtest.Config{}, func(t *testing.T, s *raid) {
