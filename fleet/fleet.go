@@ -58,7 +58,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("fleet: Config.Name: %q: want 1 to 64 letters, digits, - and _", c.Name)
 	case c.InFlight < 0 || c.InFlight > mostInFlight:
 		return fmt.Errorf("fleet: Config.InFlight: %d: want 1 to %d, or 0 for the default", c.InFlight, mostInFlight)
-	case c.Replicas < 0 || c.Replicas > 5:
+	case c.Replicas < 0 || c.Replicas > 5 || c.Replicas == 2 || c.Replicas == 4:
 		return fmt.Errorf("fleet: Config.Replicas: %d: want 1, 3 or 5", c.Replicas)
 	case c.Lease != 0 && (c.Lease < shortestLease || c.Lease > longestLease):
 		return fmt.Errorf("fleet: Config.Lease: %s: want %s to %s", c.Lease, shortestLease, longestLease)

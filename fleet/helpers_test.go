@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -198,7 +199,7 @@ func submit(t testing.TB, f *fleet.Fleet, c *runpod.Client, specs ...fleet.Spec)
 }
 
 // working runs a machine until stop, which drains it and checks that Work went
-// well, or the test's end.
+// well, or until the test's end, which closes its fleet.
 func working(t testing.TB, f *fleet.Fleet, c *runpod.Client, opts ...fleet.WorkOption) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -206,11 +207,14 @@ func working(t testing.TB, f *fleet.Fleet, c *runpod.Client, opts ...fleet.WorkO
 	go func() { ended <- f.Work(ctx, c, opts...) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-ended; err != nil && !errors.Is(err, fleet.ErrClosed) {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(stop)
+	t.Cleanup(func() {
+		f.Close()
+		stop()
+	})
 	return stop
 }
 

@@ -163,10 +163,10 @@ func code(err error) jetstream.ErrorCode {
 // remove deletes the write of that number. One that is not there is no error.
 func (t *table) remove(ctx context.Context, seq uint64) error {
 	err := t.stream.DeleteMsg(ctx, seq)
-	if code(err) == 0 {
+	if !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		return err
 	}
-	// The server has one code for all refusals to delete.
+	// Why, is in no code of the server's.
 	if _, e := t.stream.GetMsg(ctx, seq); errors.Is(e, jetstream.ErrMsgNotFound) {
 		return nil
 	}

@@ -269,20 +269,34 @@ func (m *machine) last() (context.Context, context.CancelFunc) {
 func (t *task) finish(r *wireResult) {
 	ctx, cancel := t.m.last()
 	defer cancel()
+	if !t.clearUp(ctx, r) {
+		return
+	}
+	// Beside the next job. A server that was restarted may not remember that it
+	// has handed the job out, and then confirms nothing; it does so again, and
+	// whoever gets the job finds its result.
+	t.m.places.Go(func() {
+		ctx, cancel := t.m.last()
+		defer cancel()
+		ctx, stop := context.WithTimeout(ctx, t.m.f.lease/2)
+		defer stop()
+		_ = persist(ctx, t.msg.DoubleAck)
+	})
+}
+
+// clearUp does what comes before the acknowledgement.
+func (t *task) clearUp(ctx context.Context, r *wireResult) bool {
 	if r == nil {
 		there, err := t.result(ctx)
 		if err != nil || there == nil {
-			return
+			return false
 		}
 		r = there
 	}
 	if r.Failed != "" && r.Run == t.job.Run {
 		if persist(ctx, func(ctx context.Context) error { return t.m.f.failed.set(ctx, t.key, r.Run) }) != nil {
-			return
+			return false
 		}
 	}
-	if t.claimed > 0 && persist(ctx, func(ctx context.Context) error { return t.m.f.claims.remove(ctx, t.claimed) }) != nil {
-		return
-	}
-	_ = persist(ctx, t.msg.DoubleAck)
+	return t.claimed == 0 || persist(ctx, func(ctx context.Context) error { return t.m.f.claims.remove(ctx, t.claimed) }) == nil
 }
