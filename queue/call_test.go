@@ -104,7 +104,8 @@ func TestSuccessThatIsNone(t *testing.T) {
 				return nil
 			},
 		} {
-			if err := call(); err == nil || string(problem(t, err).Body) != body {
+			err := call()
+			if e := problem(t, err); string(e.Body) != body || e.Status != 200 || len(e.Attempts) != 1 {
 				t.Errorf("%s: %s: %v", name, body, err)
 			}
 		}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -135,5 +136,24 @@ func TestWaitForTheLimitEnds(t *testing.T) {
 				t.Errorf("%s: sent %v", name, calls)
 			}
 		})
+	}
+}
+
+// The limits are those of Runpod's docs: so many at once, and room for other
+// calls beside long polls.
+func TestDocumentedLimits(t *testing.T) {
+	l := newLimits()
+	for name, atOnce := range map[string]int{"run": 200, "runsync": 400, "status": 400, "status-sync": 200, "stream": 400, "cancel": 20} {
+		if got := l[name].gate.Limit(); got != atOnce {
+			t.Errorf("%s: %d at once, want %d", name, got, atOnce)
+		}
+	}
+	for name, perWindow := range map[string]float64{"run": 1000, "runsync": 2000, "status": 2000, "status-sync": 2000, "stream": 2000, "cancel": 100, "purge-queue": 2} {
+		if got := float64(l[name].pace.Burst()) + 10*float64(l[name].pace.Limit()); math.Abs(got-perWindow) > 0.01 {
+			t.Errorf("%s: %v in 10 s, want %v", name, got, perWindow)
+		}
+	}
+	if l["health"] != nil || l["batch"] != nil {
+		t.Error("a limit that is not documented")
 	}
 }

@@ -31,8 +31,8 @@ func Run[Out any](ctx context.Context, q *Client, r Request) (*Handle[Out], erro
 // RunSync runs a job and waits for its end: in one request for as long as the
 // service holds that (Request.Wait), and then as [Handle.Wait] does. The service
 // keeps the result for 1 minute (Runpod docs). If ctx ends first the job goes
-// on, and there is no way to find it again: most callers should prefer [Run] and
-// Wait.
+// on, and there may be no way to find it again: most callers should prefer [Run]
+// and Wait.
 func RunSync[Out any](ctx context.Context, q *Client, r Request) (Result[Out], error) {
 	api := q.inside()
 	path := "/runsync"

@@ -14,7 +14,9 @@ import (
 //
 // The service hands each part to one reader only. If an answer with parts is
 // lost on its way, so are they, and the stream ends with an error that has
-// MayHaveRun. A slow loop makes Stream ask less often.
+// MayHaveRun. A part that is not of type Part ends the stream too: if parts
+// differ, use [encoding/json.RawMessage]. A slow loop makes Stream ask less
+// often.
 func Stream[Part any](ctx context.Context, q *Client, id string) iter.Seq2[Part, error] {
 	return func(yield func(Part, error) bool) {
 		s := newStreaming(job{q.inside(), id})

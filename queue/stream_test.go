@@ -100,3 +100,27 @@ func TestStreamAnsweredWithoutAReport(t *testing.T) {
 		t.Errorf("%d looks failed", looks)
 	}
 }
+
+// Breaking out of the loop ends the stream: nothing more is asked for.
+func TestStreamThatIsLeft(t *testing.T) {
+	asked := 0
+	q := served(t, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		io.WriteString(w, `{"status":"IN_PROGRESS","stream":[{"output":"a"},{"output":"b"},{"output":3}]}`)
+	})
+	for part, err := range Stream[string](t.Context(), q, "j") {
+		if part != "a" || err != nil {
+			t.Errorf("%q, %v", part, err)
+		}
+		break
+	}
+	var got []string
+	for part, err := range Stream[string](t.Context(), q, "j") {
+		if got = append(got, part); err != nil && problem(t, err).JobID != "j" {
+			t.Error(err)
+		}
+	}
+	if strings.Join(got, "|") != "a|b|" || asked != 2 {
+		t.Errorf("%q, asked %d times", got, asked)
+	}
+}
