@@ -397,9 +397,13 @@ func (c *call) handOver(resp *http.Response) {
 	if !ok || body.ReadCloser == http.NoBody {
 		c.shown(resp.StatusCode, 0, nil)
 	}
-	if ok {
+	if !ok {
+		return
+	}
+	body.owner = c
+	if !body.a.ended.Load() { // there is something left to read
 		c.life.read()
-		body.owner, body.a.reader = c, c.life
+		body.a.reader = c.life
 	}
 }
 
@@ -433,6 +437,9 @@ func (c *call) newError() *Error {
 	}
 	if c.last.mayHaveRun && e.Advice == "" && !c.options.idempotent && !c.options.decided && !c.last.expired && !c.over() {
 		e.Advice = "mark the call Idempotent to have it sent again"
+	}
+	if e.Kind == ErrNoWorkers && c.ep.answeredAt().After(c.start) {
+		e.Advice = busyAdvice
 	}
 	switch {
 	case c.over():

@@ -81,7 +81,9 @@ func (c *call) unsuccessful(r *Response) error {
 	if r.Status < 400 {
 		e.Err = errors.New("redirects are not followed")
 		if to := r.Header.Get("Location"); to != "" {
-			e.Advice = "the endpoint redirects: use the address it names in the Location header, if it is to be trusted"
+			to = string(redacted([]byte(to), c.ep.secrets))
+			e.Err = fmt.Errorf("it redirects to %q, and redirects are not followed", to[:min(len(to), 300)])
+			e.Advice = "use that address (WithEndpoint) if you trust it"
 		}
 	}
 	return c.report(e)

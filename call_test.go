@@ -547,3 +547,63 @@ func TestSecretsOfACall(t *testing.T) {
 		}
 	}, WithLogger(log.logger()))
 }
+
+// Who has answered decides what kind of error it is, and what to do about it.
+func TestWhoAnsweredDecidesTheAdvice(t *testing.T) {
+	for _, tt := range []struct {
+		name, worker string
+		status       int
+		header, body string
+		kind         error
+		says         string
+	}{
+		{name: "the balancer's 401", status: 401, body: `{"detail":"invalid api key"}`, kind: ErrUnauthorized, says: "check the Runpod API key"},
+		{name: "the worker's own 401", worker: "w1", status: 401, kind: ErrBadRequest, says: "the program on the worker"},
+		{name: "the worker's own 403", worker: "w1", status: 403, body: "<html>", kind: ErrBadRequest, says: "the program on the worker"},
+		{name: "a block page", status: 403, body: "error code: 1010", kind: ErrBadRequest, says: "User-Agent"},
+		{name: "a proxy's 407", status: 407, kind: ErrBadRequest, says: "check the proxy"},
+		{name: "no such endpoint", status: 404, kind: ErrNotFound, says: "check the endpoint's id"},
+		{name: "the worker's own 404", worker: "w1", status: 404, kind: ErrNotFound, says: "the program on the worker that does not know it"},
+		{name: "a redirect", status: 307, header: "https://elsewhere.test/x?key=the-key", says: `it redirects to "https://elsewhere.test/x?key=[redacted]"`},
+	} {
+		withServer(t, func(w http.ResponseWriter, r *http.Request) {
+			if tt.worker != "" {
+				w.Header().Set(workerIDHeader, tt.worker)
+			}
+			if tt.header != "" {
+				w.Header().Set("Location", tt.header)
+			}
+			w.WriteHeader(tt.status)
+			io.WriteString(w, tt.body)
+		}, func(t *testing.T, c *Client) {
+			_, err := c.Call(t.Context(), "POST", "/x", nil, nil)
+			if e, ok := errors.AsType[*Error](err); !ok || e.Kind != tt.kind || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		})
+	}
+}
+
+// A deadline that comes while others are served is no reason to look at the
+// maximum of workers being 0.
+func TestDeadlineWhileOthersAreServed(t *testing.T) {
+	for others, says := range map[bool]string{true: "workers answer other calls", false: "maximum workers is above 0"} {
+		withServer(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/served" {
+				w.Header().Set(workerIDHeader, "w1")
+				return
+			}
+			w.WriteHeader(400)
+			io.WriteString(w, `{"error":"no workers available"}`)
+		}, func(t *testing.T, c *Client) {
+			if others {
+				time.AfterFunc(time.Second, func() { c.Call(t.Context(), "POST", "/served", nil, nil) })
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if _, err := c.Call(ctx, "POST", "/x", nil, nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), says) {
+				t.Errorf("others served: %v: %v", others, err)
+			}
+		})
+	}
+}

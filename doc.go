@@ -31,9 +31,11 @@
 //	    themselves
 //	400 unknown, sooner, otherwise             give up: ErrBadRequest
 //	"not allowed for QB API"                   give up: ErrBadRequest
-//	401, 403                                   give up: ErrUnauthorized
-//	pinned worker gone or busy, with           drop the pin and retry
-//	    AnyWorker
+//	401, 403                                   give up: ErrUnauthorized, or
+//	                                               ErrBadRequest from a worker or as
+//	                                               a block page
+//	pinned worker gone, busy or unreachable,   drop the pin and retry
+//	    with AnyWorker
 //	404                                        give up: ErrNotFound, or
 //	                                               ErrWorkerGone for a pinned one
 //	413                                        give up: ErrTooLarge
@@ -58,9 +60,10 @@
 //	cold_wait               refused after the balancer's 2 minutes: no worker
 //	cold_refused            refused sooner: no worker
 //	unnamed_refusal         a 400 of which nobody says who wrote it
-//	bad_request             a worker's own 400, or another 4xx
+//	bad_request             a worker's own 400, 401 or 403, or another 4xx
 //	queue_endpoint          the endpoint is queue-based
 //	unauthorized            401, 403
+//	blocked                 403 with a block page of the network's edge
 //	worker_busy             the pinned worker is busy
 //	worker_gone             the pinned worker is gone
 //	not_found               404

@@ -39,7 +39,7 @@ var leftToDoc = []string{
 	"400 unknown, sooner, where workers name themselves",
 	"400 unknown, sooner, otherwise",
 	`"not allowed for QB API"`,
-	"pinned worker gone or busy, with AnyWorker",
+	"pinned worker gone, busy or unreachable, with AnyWorker",
 	"501, 505; 507",
 }
 

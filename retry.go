@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/backoff"
@@ -28,7 +29,6 @@ type decision struct {
 	expired    bool   // given up since the context ends before another attempt
 	mayHaveRun bool
 	bodyGone   bool   // given up since the body can be read only once
-	queueBased bool   // the endpoint is one for package queue
 	hint       string // what to do about it; "": what the kind says
 }
 
@@ -58,15 +58,19 @@ func (d *decision) lapses(at, deadline, since time.Time, patience time.Duration)
 	return true
 }
 
-// queueAdvice is what to do about an endpoint that takes jobs instead of calls.
-const queueAdvice = "call it with package queue: queue.New with the endpoint's id, then queue.Run"
+// What to do about answers whose kind does not say it, by who gave them.
+const (
+	queueAdvice      = "call it with package queue: queue.New with the endpoint's id, then queue.Run"
+	workerAuthAdvice = "it was the program on the worker that refused, not Runpod: ask what it wants; the API key ends at Runpod's edge and never reaches it"
+	workerPathAdvice = "check the path: it was the program on the worker that does not know it"
+	blockedAdvice    = "the network's edge blocked it, not Runpod: some User-Agents and networks are refused there, so try another one"
+	busyAdvice       = "workers answer other calls, but not enough for all: give it more time, raise the endpoint's maximum workers, or send less at once"
+)
 
 // advice says what to do about a call that ended with this decision; "" if
 // there is nothing to say.
 func (d *decision) advice() string {
 	switch {
-	case d.queueBased:
-		return queueAdvice
 	case d.bodyGone:
 		return "set the request's GetBody, or its ContentLength, so that it can be sent again"
 	case d.hint != "":
@@ -108,13 +112,39 @@ func (p RetryPolicy) judge(first []Classifier, s Observation) decision {
 // classify decides what to do after an attempt. It is the table of the package
 // documentation, and depends on nothing but its arguments.
 func (p RetryPolicy) classify(s Observation) decision {
+	d := p.byAnswer(s)
+	if s.Droppable && dropsPin(s, d) {
+		d.verdict, d.reason = VerdictDropPin, d.reason+"; another worker may have it"
+	}
+	return d
+}
+
+// dropsPin reports whether insisting on the worker that a request is pinned to
+// may end in failure: the balancer itself has answered for it, or its connection
+// broke.
+func dropsPin(s Observation, d decision) bool {
+	again := d.verdict == VerdictRetryNow || d.verdict == VerdictRetryBackoff || d.verdict == VerdictRetryAfter
+	switch {
+	case s.Err != nil:
+		return false
+	case s.WorkerID != "":
+		return again && d.cause == "worker_connection_lost"
+	case again:
+		return s.Status == http.StatusBadRequest || s.Status >= 500
+	}
+	gone := s.Status == http.StatusBadRequest || s.Status == http.StatusNotFound || s.Status == http.StatusGone
+	return d.verdict == VerdictGiveUp && gone && d.cause != "queue_endpoint"
+}
+
+// byAnswer is the table without what pins change.
+func (p RetryPolicy) byAnswer(s Observation) decision {
 	switch {
 	case s.Err != nil:
 		return classifyError(s)
 	case s.Status < 400:
 		return decision{verdict: VerdictDeliver, cause: "answered", reason: "answered"}
 	case isQueueBased(s):
-		return decision{verdict: VerdictGiveUp, queueBased: true, kind: ErrBadRequest, cause: "queue_endpoint", reason: "a queue-based endpoint, not a load-balancing one"}
+		return decision{verdict: VerdictGiveUp, hint: queueAdvice, kind: ErrBadRequest, cause: "queue_endpoint", reason: "a queue-based endpoint, not a load-balancing one"}
 	case s.Status == http.StatusBadRequest:
 		return p.classify400(s)
 	case s.Status < 500:
@@ -181,30 +211,59 @@ func classify4xx(s Observation) decision {
 	wait := func(cause, reason string, kind error) decision {
 		return decision{verdict: serverSaid(s), cause: cause, reason: reason, kind: kind}
 	}
-	end := func(cause, reason string, kind error) decision {
-		return decision{verdict: VerdictGiveUp, cause: cause, reason: reason, kind: kind}
-	}
 	switch s.Status {
 	case http.StatusTooManyRequests:
 		return wait("rate_limited", "rate limited", ErrRateLimited)
 	case http.StatusRequestTimeout, http.StatusTooEarly:
 		return wait("asked_again", "the server asked for the request once more", nil)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return end("unauthorized", "the key was refused", ErrUnauthorized)
+		return classifyUnauthorized(s)
 	case http.StatusNotFound:
-		if bytes.Contains(s.Body, []byte(workerGone)) {
-			d := end("worker_gone", "the worker it is pinned to is gone", ErrWorkerGone)
-			if s.Droppable {
-				d.verdict, d.cold = VerdictDropPin, true
-			}
-			return d
-		}
-		return end("not_found", "no such endpoint or path", ErrNotFound)
+		return classifyNotFound(s)
+	case http.StatusProxyAuthRequired:
+		return end("bad_request", "a proxy asks for a password", ErrBadRequest, proxyHint)
 	case http.StatusRequestEntityTooLarge:
-		return end("too_large", "the body is too large", ErrTooLarge)
+		return end("too_large", "the body is too large", ErrTooLarge, "")
 	default:
-		return end("bad_request", "the request was refused", ErrBadRequest)
+		return end("bad_request", "the request was refused", ErrBadRequest, "")
 	}
+}
+
+// end is the decision about an answer that no other attempt would change.
+func end(cause, reason string, kind error, hint string) decision {
+	return decision{verdict: VerdictGiveUp, cause: cause, reason: reason, kind: kind, hint: hint}
+}
+
+// classifyUnauthorized tells who has refused: the key is Runpod's business alone.
+func classifyUnauthorized(s Observation) decision {
+	switch {
+	case s.WorkerID != "":
+		return end("bad_request", "the worker's own "+strconv.Itoa(s.Status), ErrBadRequest, workerAuthAdvice)
+	case s.Status == http.StatusForbidden && isBlockPage(s.Body):
+		return end("blocked", "the network's edge blocked the request", ErrBadRequest, blockedAdvice)
+	}
+	return end("unauthorized", "the key was refused", ErrUnauthorized, "")
+}
+
+// isBlockPage reports whether a body is a page of the network's edge (reported by
+// users: "error code: 1010"); the balancer's own errors are JSON.
+func isBlockPage(body []byte) bool {
+	text := bytes.ToLower(body)
+	return bytes.Contains(text, []byte("error code: 1")) || bytes.Contains(text, []byte("<html")) || bytes.Contains(text, []byte("<!doctype html"))
+}
+
+func classifyNotFound(s Observation) decision {
+	switch {
+	case bytes.Contains(s.Body, []byte(workerGone)):
+		d := end("worker_gone", "the worker it is pinned to is gone", ErrWorkerGone, "")
+		if s.Droppable {
+			d.verdict, d.cold = VerdictDropPin, true
+		}
+		return d
+	case s.WorkerID != "":
+		return end("not_found", "the worker knows no such path", ErrNotFound, workerPathAdvice)
+	}
+	return end("not_found", "no such endpoint or path", ErrNotFound, "")
 }
 
 func classify5xx(s Observation) decision {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -274,6 +275,42 @@ func TestSessionKeepAliveEnds(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			})
+		})
+	}
+}
+
+// A strict session that may go on with any worker does so also where the balancer
+// only says that it reached nobody: insisting would end in failure.
+func TestStrictSessionWhoseWorkerIsUnreachable(t *testing.T) {
+	for name, answer := range map[string]struct {
+		status int
+		body   string
+	}{
+		"502": {502, ""}, "530": {530, ""}, "503": {503, "no such worker"}, "404 in other words": {404, "unknown worker"},
+		"400 in other words": {400, `{"detail":"timed out waiting for worker"}`},
+	} {
+		balancer := func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get(workerIDHeader) != "" {
+				w.WriteHeader(answer.status)
+				io.WriteString(w, answer.body)
+				return
+			}
+			w.Header().Set(workerIDHeader, "w2")
+		}
+		withServer(t, balancer, func(t *testing.T, c *Client) {
+			s := c.Session(OnWorker("w1"), Strict(), OrAnyWorker())
+			defer s.End()
+			r, err := s.Call(t.Context(), "POST", "/x", nil, nil)
+			if err != nil || len(r.Attempts) != 2 || r.WorkerID != "w2" || s.WorkerID() != "w2" {
+				t.Errorf("%s: %+v, %v, session on %s", name, r, err, s.WorkerID())
+			}
+			only := c.Session(OnWorker("w1"), Strict())
+			defer only.End()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := only.Call(ctx, "POST", "/x", nil, nil); err == nil || only.WorkerID() != "w1" {
+				t.Errorf("%s, on that worker alone: %v, session on %s", name, err, only.WorkerID())
+			}
 		})
 	}
 }
