@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"time"
 )
 
 // Client uploads inputs to a network volume, calls a load-balancing endpoint,
@@ -195,6 +196,15 @@ func (c *Client) DownloadDir(ctx context.Context, prefix, dir string) ([]Object,
 // The first failure ends it.
 func (c *Client) DeleteAll(ctx context.Context, prefix string) (int, error) {
 	return c.in().store.deleteAll(ctx, prefix)
+}
+
+// SweepInputs deletes inputs that a process left on the volume when it was
+// killed: objects whose keys were made up by [Client.Run] (see [JobInput]) and
+// that were written longer than age ago, by the gateway's clock. It returns what
+// it has deleted and touches nothing else. Most callers should use a day; an age
+// below what a job takes would delete inputs in use. The first failure ends it.
+func (c *Client) SweepInputs(ctx context.Context, age time.Duration) ([]Object, error) {
+	return c.in().store.sweepInputs(ctx, age)
 }
 
 // Progress returns how far all uploads and downloads of the Client are; see

@@ -64,7 +64,7 @@ func TestBurstLosesNothing(t *testing.T) {
 			if st.WorkersStarted < 2 || st.S3Conns.Opened > 10 {
 				t.Errorf("seed %d: %d workers, %d S3 connections", seed, st.WorkersStarted, st.S3Conns.Opened)
 			}
-			if left := remains(t, srv, "inputs"); len(left) > 0 {
+			if left := inputsLeft(t, srv); len(left) > 0 {
 				t.Errorf("seed %d: inputs left on the volume: %v", seed, left)
 			}
 		}, WithMaxInFlight(15), WithS3Conns(10))

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,7 @@ func tryon(w runpodtest.Worker) http.Handler {
 			io.WriteString(rw, `{"detail":[{"loc":["body","person"],"msg":"no such picture"}]}`)
 			return
 		}
-		name := "results/" + filepath.Base(filepath.Dir(in.Person)) + ".jpg"
+		name := "results/" + filepath.Base(in.Person) + ".jpg"
 		os.MkdirAll(filepath.Join(w.VolumeDir, "results"), 0o777)
 		os.WriteFile(filepath.Join(w.VolumeDir, name), append(append(person, '+'), garment...), 0o666)
 		fmt.Fprintf(rw, `{"result_image_path":"/runpod-volume/%s"}`, name)
@@ -326,4 +327,11 @@ func withServer(t *testing.T, h http.HandlerFunc, f func(t *testing.T, c *Client
 		}()
 		f(t, c)
 	})
+}
+
+// inputsLeft lists the files on the simulated volume whose keys were made up for
+// inputs.
+func inputsLeft(t *testing.T, srv *runpodtest.Server) []string {
+	t.Helper()
+	return slices.DeleteFunc(remains(t, srv, "."), func(path string) bool { return !madeUpKey.MatchString(filepath.Base(path)) })
 }

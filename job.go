@@ -57,7 +57,8 @@ type Job struct {
 
 // JobInput is one input of a job and the key to upload it under.
 type JobInput struct {
-	// Key is the object's key. Default "": a unique inputs/<random>/<name>.
+	// Key is the object's key. Default "": a unique input-<random>-<name>, which leaves no
+	// folder behind.
 	Key string
 	// Input is the content: [File], [Bytes] or [Reader].
 	Input Input

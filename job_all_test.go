@@ -118,7 +118,7 @@ func TestRunAllReportsStartedJobsOnce(t *testing.T) {
 		if !slices.Equal(pulled, reported) || len(pulled) == 0 || len(pulled) == 1000 {
 			t.Errorf("%d read, %d reported", len(pulled), len(reported))
 		}
-		if left := remains(t, srv, "inputs"); len(left) > 0 {
+		if left := inputsLeft(t, srv); len(left) > 0 {
 			t.Errorf("inputs left on the volume: %v", left)
 		}
 	}, WithMaxInFlight(4), WithS3Conns(4))

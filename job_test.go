@@ -67,7 +67,7 @@ func TestInputsAreKeptWhenAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left := remains(t, srv, "inputs"); len(left) != 2 {
+		if left := inputsLeft(t, srv); len(left) != 2 {
 			t.Errorf("%d inputs on the volume", len(left))
 		}
 		for _, in := range r.Inputs {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,7 +26,7 @@ type Object struct {
 }
 
 // WorkerPath returns the path under which a serverless worker finds the object
-// as a file, such as /runpod-volume/inputs/a.png. Most callers put it into the
+// as a file, such as /runpod-volume/photos/a.png. Most callers put it into the
 // request.
 func (o Object) WorkerPath() string { return workerRoot + o.Key }
 
@@ -81,6 +82,22 @@ func opOn(verb, name string) string {
 	return verb + " " + name
 }
 
+// inputPrefix begins the keys that are made up for inputs.
+const inputPrefix = "input-"
+
+// madeUpKey is such a key. It has no folder in it: keys are files on the volume,
+// and a folder would stay there, empty, when its object is deleted.
+var madeUpKey = regexp.MustCompile(`^` + inputPrefix + `[A-Z2-7]{26}-[^/]+$`)
+
 // uniqueKey makes up a key for an input. Its random part keeps two jobs with
-// files of one name apart.
-func uniqueKey(in Input) string { return "inputs/" + rand.Text() + "/" + in.baseName() }
+// files of one name apart. A name too long for a file is cut at its beginning:
+// the extension stays.
+func uniqueKey(in Input) string {
+	key := inputPrefix + rand.Text() + "-"
+	name := in.baseName()
+	for len(key)+len(name) > 255 {
+		_, n := utf8.DecodeRuneInString(name)
+		name = name[n:]
+	}
+	return key + name
+}

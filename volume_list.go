@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -14,7 +15,7 @@ import (
 // operation of its own: a consumer that is slow does not hold up Close.
 func (s *store) list(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	op := opOn("list", prefix)
-	return listPages(prefix, func(l *listing) ([]Object, error) {
+	return listPages(prefix, func(l *listing) ([]listedObject, error) {
 		o, err := s.begin(ctx, op)
 		if err != nil {
 			return nil, err
@@ -31,13 +32,13 @@ func (v *volume) objects(ctx context.Context, op, prefix string) iter.Seq2[Objec
 }
 
 func listAs(ctx context.Context, k task, prefix string) iter.Seq2[Object, error] {
-	return listPages(prefix, func(l *listing) ([]Object, error) { return l.page(ctx, k) })
+	return listPages(prefix, func(l *listing) ([]listedObject, error) { return l.page(ctx, k) })
 }
 
 // listPages asks for a page after the other, as the loop gets there.
-func listPages(prefix string, page func(*listing) ([]Object, error)) iter.Seq2[Object, error] {
+func listPages(prefix string, page func(*listing) ([]listedObject, error)) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		l := &listing{prefix: prefix, tokens: map[string]bool{}, pages: map[string]bool{}}
+		l := newListing(prefix)
 		for !l.end {
 			objects, err := page(l)
 			if err != nil {
@@ -45,7 +46,7 @@ func listPages(prefix string, page func(*listing) ([]Object, error)) iter.Seq2[O
 				return
 			}
 			for _, obj := range objects {
-				if !yield(obj, nil) {
+				if !yield(obj.Object, nil) {
 					return
 				}
 			}
@@ -67,6 +68,16 @@ type listing struct {
 	end      bool
 }
 
+func newListing(prefix string) *listing {
+	return &listing{prefix: prefix, tokens: map[string]bool{}, pages: map[string]bool{}}
+}
+
+// listedObject is an object and what else a listing says of it.
+type listedObject struct {
+	Object
+	age time.Duration // since it was written, by the gateway's clock; -1: not said
+}
+
 const (
 	// listStalls: the gateway first computes the checksums of files that workers
 	// wrote, minutes for large folders in which no byte moves (Runpod docs).
@@ -77,7 +88,7 @@ const (
 )
 
 // page asks for the next page and returns its objects.
-func (l *listing) page(ctx context.Context, k task) (objects []Object, err error) {
+func (l *listing) page(ctx context.Context, k task) (objects []listedObject, err error) {
 	ctx, k = k.observed(ctx, "list", l.prefix)
 	defer func() { k.ended(0, err) }()
 	t := k.transfer(ctx)
@@ -89,7 +100,7 @@ func (l *listing) page(ctx context.Context, k task) (objects []Object, err error
 	if err := l.circles(out.Contents); err != nil {
 		return nil, t.failure(err)
 	}
-	objects = l.fresh(out.Contents)
+	objects = l.fresh(out.Contents, t.now())
 	if err := l.goOn(out); err != nil {
 		return nil, t.failure(err)
 	}
@@ -128,8 +139,8 @@ func (l *listing) circles(page []types.Object) error {
 }
 
 // fresh returns the objects of a page that did not come before.
-func (l *listing) fresh(page []types.Object) []Object {
-	objects := make([]Object, 0, len(page))
+func (l *listing) fresh(page []types.Object, now time.Time) []listedObject {
+	objects := make([]listedObject, 0, len(page))
 	for _, o := range page {
 		key := aws.ToString(o.Key)
 		if l.repeated && key <= l.last {
@@ -137,7 +148,11 @@ func (l *listing) fresh(page []types.Object) []Object {
 		}
 		l.unsorted = l.unsorted || key < l.last
 		l.last = max(l.last, key)
-		objects = append(objects, Object{Key: key, Size: aws.ToInt64(o.Size), ETag: trimETag(o.ETag)})
+		obj := listedObject{Object: Object{Key: key, Size: aws.ToInt64(o.Size), ETag: trimETag(o.ETag)}, age: -1}
+		if o.LastModified != nil {
+			obj.age = max(0, now.Sub(*o.LastModified))
+		}
+		objects = append(objects, obj)
 	}
 	return objects
 }

@@ -117,6 +117,15 @@ func (t *transfer) result(read func(http.Header, []byte) (any, error), resp *htt
 	return nil, parseRefusal(resp.StatusCode, resp.Header, body, t.secrets)
 }
 
+// now returns the time by the gateway's clock, or by ours if the last answer did
+// not say.
+func (t *transfer) now() time.Time {
+	if at, err := http.ParseTime(t.answer.Get("Date")); err == nil {
+		return at
+	}
+	return time.Now()
+}
+
 func (t *transfer) log(a *Attempt) {
 	t.logger.LogAttrs(t.ctx, slog.LevelDebug, "attempt",
 		slog.String("op", t.op), slog.Int("number", len(t.attempts)), slog.Int("status", a.Status),
