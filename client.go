@@ -306,65 +306,66 @@ func (c *Client) Session(opts ...SessionOption) *Session { return newSession(c.i
 // before the light request that it replaces has left.
 func (c *Client) Warm(ctx context.Context, n int) (int, error) { return c.in().warmer.warm(ctx, n) }
 
-// HoldWorkers raises the endpoint's minimum of workers to n, so that a burst
-// meets workers that are up, and keeps it there until [Hold.Release] or Close.
-// It returns when the control plane has taken the change; the workers are up a
+// HoldWorkers raises the endpoint's minimum of workers to n and keeps it there
+// until [Hold.Release] or Close, so that a burst finds workers that are up. It
+// returns when the control plane has accepted the change; the workers are up a
 // cold start later. It needs [WithControl]. Minimum workers are billed all the
-// time: see Stats.HeldWorkerSeconds. Most callers need no hold: [WithWarmup] has
-// workers start while the inputs are uploaded, and leaves nothing running.
+// time, see Stats.HeldWorkerSeconds; [WithMaxWorkerSeconds] caps that. Most callers
+// should use [WithWarmup] instead, which leaves nothing running.
 //
-// While several hold, in this process or elsewhere, the largest n holds. The
-// last hold to be released restores the minimum from before the first, if the
-// minimum is still what the holds set. If somebody else has changed it
-// meanwhile, it is left as it is. A change to the very value that the holds had
-// set cannot be told from theirs.
+// Several holds may exist at once, in this process and elsewhere: the largest n
+// counts. A hold restores the minimum if it is still what the holds set. The last
+// one to end restores the minimum from before the first. If somebody else has
+// changed the minimum, it stays as they set it, unless they chose the very number
+// that the holds had set: that cannot be told apart.
 //
 // # A killed process leaves the minimum raised
 //
-// The control plane has neither an expiry nor a compare-and-set, so only a
-// client can lower the minimum again, and until then it is paid for. Every hold
-// is therefore recorded before anything is raised, and its record is renewed
-// every 20 s. Records are objects .runpod-go/holds/<endpoint>/<id>.json on the
-// network volume, which outlive the process and its machine and are seen from
-// every other one. Without S3 settings they are files
-// runpod-go/holds/<endpoint>/<id>.json in [os.UserCacheDir], which are seen on
-// this machine only. A record that was not renewed for 90 s is stale. The next
-// client that holds or releases workers clears what stale records have raised,
-// and so does the command
+// A process that is killed cannot lower the minimum, and the control plane does
+// not do so by itself: the workers are paid for until somebody lowers it. So
+// HoldWorkers writes a record before it raises anything, and renews it every 20 s.
+// The record is the object .runpod-go/holds/<endpoint>/<id>.json on the network
+// volume, which every machine sees. Without S3 settings it is the file
+// runpod-go/holds/<endpoint>/<id>.json in [os.UserCacheDir], which only this
+// machine sees. A record that was not renewed for 90 s is stale. The next client
+// that holds or releases workers lowers what stale records have raised, and so does
 //
 //	go run github.com/gpuburst/runpod-go/cmd/runpod-workers release
 //
-// Nothing else does. Clocks of machines that hold the same endpoint may be up to
-// a minute apart. What is among the records and makes no sense is logged and left
-// alone; docs/security.md says what somebody who may write there can do.
+// The clocks of machines that hold the same endpoint may differ by up to a minute.
+// Whatever else lies among the records is logged and left alone. See
+// docs/security.md for what somebody who can write there can do.
 func (c *Client) HoldWorkers(ctx context.Context, n int) (*Hold, error) {
 	return c.in().holds.raise(ctx, n)
 }
 
-// Holds lists the holds that are recorded for the endpoint, this Client's and
-// everybody else's, stale ones included. If something among the records makes no
-// sense as one, Holds returns the others and an [ErrIntegrity] that names it.
+// Holds returns the recorded holds of the endpoint: this Client's, everybody
+// else's, and stale ones. If there is something among the records that is not one,
+// Holds returns the others together with an error that names it and matches
+// [ErrIntegrity].
 func (c *Client) Holds(ctx context.Context) ([]HoldRecord, error) { return c.in().holds.recorded(ctx) }
 
-// ClearHolds ends the stale holds, or all of them, and lowers the minimum to
-// what the others hold or, if there is no other, to what it was before. It
-// returns the records it has cleared. A living hold whose record is cleared
-// learns of it within about 20 s, see [Hold.Err].
+// ClearHolds ends the stale holds, or all holds if all is true, and returns their
+// records. It lowers the minimum to what the remaining holds ask for; if none
+// remains, it restores the minimum from before, if that is still what the holds
+// set. A living hold that is ended finds out within about 20 s, see [Hold.Err].
+// Ending living holds takes 4 s longer, to make sure that none has renewed its
+// record meanwhile.
 func (c *Client) ClearHolds(ctx context.Context, all bool) ([]HoldRecord, error) {
 	return c.in().holds.clear(ctx, all)
 }
 
 // Ready returns what is known about the endpoint, for a service's own health
-// check. It sends nothing to the endpoint, so that it wakes no worker. With
+// check. It sends nothing to the endpoint, so it wakes no worker. With
 // [WithControl] it asks the control plane, at most every 5 s for all callers
-// together; without it nearly nothing is known, and Readiness.Unknown says so:
-// a health check should not pass on a nil error alone. Readiness.Warnings say
-// what may keep calls from succeeding, with advice.
+// together. Without WithControl it returns no error and knows next to nothing, as
+// Readiness.Unknown says: a health check should not rely on a nil error then.
+// Readiness.Warnings say what may keep calls from succeeding, and what to do.
 //
-// The error matches [ErrNoWorkers] if the endpoint's maximum is 0 workers (which
-// it becomes when unused for 7 days, Runpod docs), and [ErrBadRequest] if it is
-// no load-balancing endpoint: no call can succeed then. A Readiness comes with
-// the error as far as it is known.
+// If no call can succeed, Ready returns an error: [ErrNoWorkers] if the endpoint's
+// maximum is 0 workers, as it is after 7 days without use (Runpod docs), and
+// [ErrBadRequest] if the endpoint is not a load-balancing one. The Readiness that
+// comes with an error holds what is known all the same.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.in().readiness.now(ctx) }
 
 // The Client itself.

@@ -37,11 +37,11 @@ func (h *Hold) Workers() int {
 	return h.record.Workers
 }
 
-// Err returns nil while the hold is in force and after Release, and otherwise
-// why it is in force no longer: its record was taken away, as
-// [Client.ClearHolds] and runpod-workers release -all do, or the cap of
-// [WithMaxWorkerSeconds] is reached ([ErrCapReached]). Such a hold does not raise
-// the minimum again.
+// Err returns why the hold ended by itself. It returns nil while the hold is in
+// force, and after a Release that ended it. A hold ends by itself if its record is
+// taken away, as [Client.ClearHolds] and runpod-workers release -all do, or if the
+// cap of [WithMaxWorkerSeconds] is reached ([ErrCapReached]). Such a hold does not
+// raise the minimum again; release it all the same.
 func (h *Hold) Err() error {
 	if h == nil || h.holds == nil {
 		return notHeld("hold workers")
@@ -55,11 +55,12 @@ func notHeld(op string) error {
 	return refuse(op, "Hold", "it was not made by HoldWorkers")
 }
 
-// Release ends the hold and lowers the minimum to what the others hold or, if
-// there is no other, to what it was before. A minimum that somebody else has
-// changed meanwhile is left as it is. If Release fails, the minimum stays raised
-// and paid for: the error says so, Release can be called again, and the record
-// is left for the next client to clear. After success it does nothing.
+// Release ends the hold and lowers the minimum to what the other holds ask for.
+// If there is no other hold, it restores the minimum from before. If somebody else
+// has changed the minimum, Release leaves it as it is. If Release fails, the
+// minimum stays raised and is paid for: the error says so, and Release can be
+// called again. The next client that holds or releases workers clears what is
+// left. After success Release does nothing.
 func (h *Hold) Release(ctx context.Context) error {
 	const op = "release workers"
 	if h == nil || h.holds == nil {

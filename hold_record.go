@@ -12,7 +12,8 @@ import (
 	"unicode"
 )
 
-// HoldRecord is what is recorded about a hold, outside the process that holds.
+// HoldRecord is what is recorded about a hold, so that others see it, and find it
+// if the process that holds is killed. See [Client.Holds]. It is a plain value.
 type HoldRecord struct {
 	ID       string    `json:"id"`       // the hold's, unique
 	Endpoint string    `json:"endpoint"` // the endpoint's id
@@ -20,13 +21,14 @@ type HoldRecord struct {
 	Workers  int       `json:"workers"`  // the minimum that this hold asks for
 	Before   int       `json:"before"`   // the minimum that its round restores
 	Phase    HoldPhase `json:"phase"`
-	Owner    string    `json:"owner"` // host name and process id, for people
-	Taken    time.Time `json:"taken"`
-	Renewed  time.Time `json:"renewed"`
+	Owner    string    `json:"owner"`   // host name and process id, for people
+	Taken    time.Time `json:"taken"`   // when the hold began
+	Renewed  time.Time `json:"renewed"` // when its process last said that it is alive
 }
 
-// HoldPhase says how far a hold is. While a hold is being raised or lowered, the
-// endpoint's minimum may be the one with it or the one without it.
+// HoldPhase says how far a hold has come: "raising", "held" or "lowering". While a
+// hold is being raised or lowered, the endpoint's minimum may be the one with it or
+// the one without it.
 type HoldPhase string
 
 const (

@@ -340,8 +340,8 @@ func WithSkipExisting() Option {
 
 // WithControl sets the endpoint's control plane; package control makes one.
 // [Client.HoldWorkers] needs it, and [Client.Ready] and wakes know more with
-// it. Nothing is changed by it unless HoldWorkers is called. Default: none. A
-// nil control plane is refused.
+// it. Only HoldWorkers, the end of a hold, and [Client.ClearHolds] change anything
+// at the endpoint. Default: none. A nil control plane is refused.
 func WithControl(p ControlPlane) Option {
 	return func(c *config) error {
 		if p == nil {
@@ -354,11 +354,12 @@ func WithControl(p ControlPlane) Option {
 
 // WithWarmup makes Run and RunAll wake n workers when their first upload
 // begins, so that they start while the inputs are still on their way. The wake
-// ends when the last upload has become a call, and at the latest when for
-// [RetryPolicy.WarmFor] none has; see [Client.Warm] for how it works. With
-// [WithControl], n may be 0: then the jobs under way decide, by the endpoint's
-// scaler value and up to its maximum. Default: off. A negative n is refused,
-// and so is one above 1000, and 0 without WithControl.
+// ends when the last upload has become a call, or after [RetryPolicy.WarmFor]
+// without a call ([RetryPolicy.GiveUp] while no worker is up); see [Client.Warm]
+// for how it works. With [WithControl], n may be
+// 0: then as many workers are woken as the jobs under way ask for, by the
+// endpoint's scaler value and up to its maximum. Default: off. A negative n is
+// refused, and so is one above 1000, and 0 without WithControl.
 func WithWarmup(n int) Option {
 	return func(c *config) error {
 		if n < 0 || n > maxWarm {
@@ -371,7 +372,8 @@ func WithWarmup(n int) Option {
 
 // WithWarmPath sets the path of a wake's requests, such as /healthz. It must be
 // one that a worker answers at once. Default /ping, which the balancer polls
-// too (Runpod docs). What is no path is refused.
+// too (Runpod docs). Anything else than a
+// path is refused.
 func WithWarmPath(path string) Option {
 	return func(c *config) error {
 		if _, err := parsePath(path); err != nil || path == "" {
@@ -403,13 +405,13 @@ func WithKeepWarm(d time.Duration) Option {
 // maxSpending bounds WithMaxWorkerSeconds: some 30 workers for a year.
 const maxSpending = 1e9
 
-// WithMaxWorkerSeconds caps what warm-up, [WithKeepWarm] and holds of the Client
-// may cost, in worker-seconds: the sum of Stats.WarmWorkerSeconds and
-// Stats.HeldWorkerSeconds, in which a worker that is both held and kept warm
-// counts twice. At the cap holds are released, workers are kept warm no longer
-// and idle out by themselves, and [Client.Warm] and [Client.HoldWorkers] return
-// [ErrCapReached]. Calls go on. The log says so once, and so does
-// Stats.CapReached. A cap cannot be raised later. Default, and 0: no cap. A
+// WithMaxWorkerSeconds caps what the Client's wakes and holds may cost, in
+// worker-seconds. What counts is the sum of Stats.WarmWorkerSeconds and
+// Stats.HeldWorkerSeconds; a worker that is held and kept warm counts in both. At
+// the cap the Client releases its holds and sends no more light requests, so that
+// workers idle out. [Client.Warm] and [Client.HoldWorkers] then return
+// [ErrCapReached], the log says so once, Stats.CapReached is true, and calls go on
+// without. The cap is for the life of the Client. Default, and 0: no cap. A
 // negative number is refused, and so is one above 1e9.
 func WithMaxWorkerSeconds(seconds float64) Option {
 	return func(c *config) error {
