@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +61,8 @@ func TestBatch(t *testing.T) {
 
 func TestBatchLimitsAndCancel(t *testing.T) {
 	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
-		if _, err := NewBatch[greeting](t.Context(), q, make([]Request, maxBatch+1)...); !errors.Is(err, runpod.ErrBadRequest) {
+		many := slices.Repeat([]Request{{Input: 1}}, maxBatch+1)
+		if _, err := NewBatch[greeting](t.Context(), q, many...); !errors.Is(err, runpod.ErrBadRequest) || problem(t, err).Field != "requests" {
 			t.Errorf("5,001 requests: %v", err)
 		}
 		_, err := NewBatch[greeting](t.Context(), q, Request{Input: 1}, Request{})
@@ -83,6 +85,9 @@ func TestBatchLimitsAndCancel(t *testing.T) {
 		}
 		if _, err := b.Wait(t.Context()); !errors.Is(err, ErrCancelled) {
 			t.Errorf("got %v", err)
+		}
+		if _, err := NewBatch[greeting](t.Context(), q, many[1:]...); err != nil {
+			t.Errorf("5,000 requests: %v", err)
 		}
 		if _, err := OpenBatch[greeting](q, "none").Status(t.Context()); !errors.Is(err, runpod.ErrNotFound) {
 			t.Errorf("got %v", err)

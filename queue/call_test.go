@@ -142,3 +142,28 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("an observer sees %q, %v", routes, err)
 	}
 }
+
+// Kinds that speak of workers and of a balancer mean nothing here, and a body is
+// cut at 4 KiB.
+func TestKindsOfTheJobAPI(t *testing.T) {
+	for _, tt := range []struct {
+		status int
+		body   string
+		kind   error
+	}{
+		{400, `{"error":"no workers available"}`, runpod.ErrBadRequest},
+		{502, "", nil}, {523, "", nil}, {524, "", nil}, {500, "", nil},
+		{401, "", runpod.ErrUnauthorized}, {404, "", ErrExpired}, {422, "", runpod.ErrBadRequest}, {413, "", runpod.ErrTooLarge},
+	} {
+		q := answering(t, tt.status, tt.body)
+		_, err := Open[any](q, "j").Status(t.Context())
+		e := problem(t, err)
+		if e.Kind != tt.kind || e.Status != tt.status || e.MayHaveRun || strings.Contains(e.Advice, "worker") {
+			t.Errorf("%d: kind %v, %v", tt.status, e.Kind, err)
+		}
+	}
+	_, err := Open[any](answering(t, 200, strings.Repeat("x", 1<<20)), "j").Status(t.Context())
+	if n := len(problem(t, err).Body); n != 4<<10 {
+		t.Errorf("%d bytes of the body are kept", n)
+	}
+}
