@@ -68,7 +68,7 @@ func (j job) mended(err error) error {
 	}
 	e, _ := errors.AsType[*runpod.Error](err)
 	if j.api.recent.has(j.id, time.Now(), j.api.settling()) {
-		e.Err, e.Advice = errSettling, "look again in a few seconds"
+		e.Err, e.Advice = errSettling, "try again in a few seconds"
 	} else {
 		e.Kind, e.Advice = ErrExpired, "look sooner, or give the job a webhook"
 	}

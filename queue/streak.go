@@ -23,7 +23,8 @@ func passes(err error) bool {
 	case e.Status == 0:
 		return errors.Is(err, runpod.ErrNotFound) // the host name, for a moment
 	}
-	return e.Status >= 500 && e.Status != http.StatusNotImplemented
+	redirected := e.Status >= 300 && e.Status < 400 // by a gateway, to its own pages
+	return redirected || e.Status >= 500 && e.Status != http.StatusNotImplemented
 }
 
 // maxStreak is how many looks in a row may bring no report: with the default

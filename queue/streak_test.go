@@ -29,6 +29,8 @@ func TestStreak(t *testing.T) {
 		{"not known yet", &runpod.Error{Status: 404, Err: errSettling}, time.Second, 0},
 		{"expired", &runpod.Error{Status: 404, Kind: ErrExpired}, time.Second, 1},
 		{"401", &runpod.Error{Status: 401, Kind: runpod.ErrUnauthorized}, time.Second, 1},
+		{"a redirect to a page of a gateway's", status(302), time.Second, 10},
+		{"an output over 30 MB", &runpod.Error{Status: 200, Kind: runpod.ErrTooLarge}, time.Second, 1},
 		{"501", status(501), time.Second, 1},
 		{"429 for 15 minutes", &runpod.Error{Status: 429, Kind: runpod.ErrRateLimited}, time.Second, 1},
 		{"refused before it was sent", &runpod.Error{Field: "job id"}, time.Second, 1},
