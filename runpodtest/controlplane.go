@@ -119,17 +119,23 @@ type scalingJSON struct {
 
 func (p *controlPlane) get(w http.ResponseWriter, r *http.Request) {
 	if p.found(w, r) {
-		writeJSON(w, http.StatusOK, "application/json", p.describe())
+		writeOK(w, p.describe(r))
 	}
 }
 
-func (p *controlPlane) describe() (e endpointJSON) {
+// describe is the endpoint as the control plane shows it. Who came by the live
+// service's name, through a proxy, is shown the live service's addresses.
+func (p *controlPlane) describe(r *http.Request) (e endpointJSON) {
 	e.ID, e.Name, e.Type = p.id, "twin", "LOAD_BALANCER"
 	if p.cfg.QueueBased {
 		e.Type = "QUEUE"
 	}
 	e.DataCenters, e.Volumes = p.cfg.DataCenters, p.cfg.NetworkVolumes
-	e.Request.Base, e.Request.Health = p.endpointURL, p.endpointURL+"/health"
+	base := p.endpointURL
+	if r.Host == "api.runpod.io" {
+		base = "https://" + p.id + ".api.runpod.ai"
+	}
+	e.Request.Base, e.Request.Health = base, base+"/health"
 	p.balancer.view(func(set settings, _ *crew) {
 		e.Workers = boundsJSON{set.min, set.max, int(set.idleTimeout / time.Second)}
 		e.Scaling = scalingJSON{Type: set.scalerType.String()}
@@ -177,7 +183,7 @@ func (p *controlPlane) patch(w http.ResponseWriter, r *http.Request) {
 	case err != nil: // the server is closing
 		abort(connOf(r.Context()))
 	default:
-		writeJSON(w, http.StatusOK, "application/json", p.describe())
+		writeOK(w, p.describe(r))
 	}
 }
 

@@ -109,7 +109,12 @@ func (c *crew) occupied() (n int) {
 
 // anyFree reports whether some worker can take a request now.
 func (c *crew) anyFree() bool {
-	return slices.ContainsFunc(c.workers, func(w *worker) bool { return w.free(c.cfg.Concurrency) })
+	for _, w := range c.workers { // asked for every request: no closure
+		if w.free(c.cfg.Concurrency) {
+			return true
+		}
+	}
+	return false
 }
 
 // choose returns the free worker that the request should get, or nil.

@@ -46,7 +46,7 @@ func (a *jobAPI) prefix() string { return "/v2/" + a.endpointID + "/" }
 // id, and all others to the endpoint. On the service each has a host of its own.
 func (a *jobAPI) before(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, a.prefix()) || jobCall.MatchString(r.URL.Path) {
+		if path := r.URL.Path; strings.HasPrefix(path, "/v2/") && (strings.HasPrefix(path, a.prefix()) || jobCall.MatchString(path)) {
 			a.ServeHTTP(w, r)
 			return
 		}

@@ -164,20 +164,7 @@ func (p *Proxy) release(conn net.Conn) {
 func (p *Proxy) serve(conn *tls.Conn, host string, target Target) {
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
-	forward := &httputil.ReverseProxy{
-		Transport:     transport,
-		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0),
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target.URL)
-			r.Out.Host = r.In.Host // S3 clients sign it
-			if r.Out.Body == nil {
-				r.Out.Body = noBody{} // a request without one would be sent again on a new connection
-			}
-		},
-		// What the target does to a connection happens to the client's.
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
-	}
+	forward := forwarder(transport, target)
 	srv := &http.Server{
 		ErrorLog:          log.New(io.Discard, "", 0),
 		ReadHeaderTimeout: time.Minute,
@@ -197,6 +184,24 @@ func (p *Proxy) serve(conn *tls.Conn, host string, target Target) {
 	p.tasks.Go(func() { srv.Serve(l) })
 	<-watched.closed
 	l.Close()
+}
+
+// forwarder passes requests to a target.
+func forwarder(transport *http.Transport, target Target) http.Handler {
+	return &httputil.ReverseProxy{
+		Transport:     transport,
+		FlushInterval: -1,
+		ErrorLog:      log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target.URL)
+			r.Out.Host = r.In.Host // S3 clients sign it
+			if r.Out.Body == nil {
+				r.Out.Body = noBody{} // a request without one would be sent again on a new connection
+			}
+		},
+		// What the target does to a connection happens to the client's.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
 }
 
 // noBody is a body with nothing in it that http.Transport does not know to be one.

@@ -52,7 +52,7 @@ func TestHostsOfTheLiveService(t *testing.T) {
 		"https://api.runpod.ai/v2/twin/health":          `200 {"jobs"`,
 		"https://api.runpod.ai/v2/other/health":         `404 {"error":"not found"}`,
 		"https://api.runpod.ai/ping":                    "404 no api.runpod.ai/ping here",
-		"https://api.runpod.io/v2/serverless/twin":      `200 {"id":"twin"`,
+		"https://api.runpod.io/v2/serverless/twin":      `200 {"id":"twin","name":"twin","type":"LOAD_BALANCER","requestUrls":{"base":"https://twin.api.runpod.ai"`,
 		"https://rest.runpod.io/v1/endpoints":           `404 {"status":404`,
 		"https://s3api-eu-ro-1.runpod.io/" + srv.Bucket: "403 <?xml", // not signed
 		"https://s3api-us-ks-2.runpod.io/" + srv.Bucket: "403 <?xml",

@@ -41,32 +41,35 @@ func startProcess(line string, env []string, logs io.Writer, name string, m *min
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithParent(p.cmd.SysProcAttr)
 	if err := m.open(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.Close(), w.Close())
 	}
 	started := make(chan error)
-	go func() {
-		// The parent-death signal is sent when the thread that started the process
-		// ends: this one lives as long as the process.
-		runtime.LockOSThread()
-		err := p.cmd.Start()
-		w.Close()
-		if err == nil {
-			m.watch(p.cmd.Process.Pid)
-		}
-		started <- err
-		if err == nil {
-			p.err = p.cmd.Wait()
-			close(p.dead)
-			p.drain(r)
-			close(p.ended)
-		}
-	}()
+	go p.live(r, w, started)
 	if err := <-started; err != nil {
-		r.Close()
-		return nil, err
+		return nil, errors.Join(err, r.Close())
 	}
 	go p.output.copy(r)
 	return p, nil
+}
+
+// live starts the command and waits for its end. w is the end of the output's
+// pipe that the command gets, r the other one.
+func (p *process) live(r, w *os.File, started chan<- error) {
+	// The parent-death signal is sent when the thread that started the process
+	// ends: this one lives as long as the process.
+	runtime.LockOSThread()
+	err := p.cmd.Start()
+	w.Close()
+	if err != nil {
+		started <- err
+		return
+	}
+	p.minder.watch(p.cmd.Process.Pid)
+	started <- nil
+	p.err = p.cmd.Wait()
+	close(p.dead)
+	p.drain(r)
+	close(p.ended)
 }
 
 // drain gives the output that is left a moment to be read: a grandchild may hold
