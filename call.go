@@ -36,6 +36,7 @@ type call struct {
 	pending    *attempt // the attempt under way, or over and not judged; nil: none
 	last       decision
 	answer     *Observation // the last attempt's
+	unsent     error        // why the attempt that was to follow was not sent
 	delay      time.Duration
 	retries    retryState
 	ticket     int64     // its place in line, by when it first came
@@ -180,24 +181,37 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 // place waits for a place in flight. The attempt that gets it gives it back.
 func (c *call) place() error {
 	c.pending = nil
-	came := time.Now()
-	err := c.ep.admission.gate.AcquireAgain(c, c.life.done, &c.ticket)
-	waited := time.Since(came)
-	c.waitedPlace += waited
-	c.ep.counts.waitedPlace.Add(int64(waited))
-	if err != nil {
-		if c.life.isClosed() {
-			return ErrClosed
+	if !c.options.light {
+		if err := c.awaitPlace(); err != nil {
+			return err
 		}
-		return err
 	}
 	a := &c.attempt1
 	if len(c.attempts) > 0 {
 		a = new(attempt)
 	}
-	a.ep, a.Number = c.ep, len(c.attempts)+1
+	a.ep, a.Number, a.placed = c.ep, len(c.attempts)+1, !c.options.light
 	c.pending = a
 	return nil
+}
+
+func (c *call) awaitPlace() error {
+	gate := c.ep.admission.gate
+	came := time.Now()
+	err := gate.AcquireAgain(c, c.life.done, &c.ticket)
+	waited := time.Since(came)
+	c.waitedPlace += waited
+	c.ep.counts.waitedPlace.Add(int64(waited))
+	switch {
+	case err == nil:
+		return nil
+	case c.life.isClosed():
+		return ErrClosed
+	case waited == 0: // the context was over before
+		return err
+	}
+	return fmt.Errorf("it waited %s for one of %s in flight (WithMaxInFlight): a streamed answer keeps its place until it is read to its end or closed",
+		waited.Round(time.Millisecond), plural(gate.Limit(), "place"))
 }
 
 // pace waits for the rate limit's turn, if there is one. A call that has waited
@@ -216,7 +230,7 @@ func (c *call) pace() error {
 
 // awaitTurn does not wait at all if the deadline would come first.
 func (c *call) awaitTurn() error {
-	if c.ep.limiter == nil {
+	if c.ep.limiter == nil || c.options.light {
 		return nil
 	}
 	turn := c.ep.limiter.Reserve()
@@ -267,7 +281,7 @@ func (c *call) roundTrip(a *attempt, req *http.Request, header http.Header) (*ht
 func (c *call) judge(err error) bool {
 	a := c.pending
 	if a == nil { // it ended before it was sent
-		c.answer = &Observation{Err: err}
+		c.unsent = withoutURL(err)
 		return false
 	}
 	now := time.Now()
@@ -409,16 +423,26 @@ func (c *call) handOver(resp *http.Response) {
 
 // fail makes the error of a call that has no response.
 func (c *call) fail(err error) error {
-	if inner, ok := errors.AsType[*url.Error](err); ok {
-		err = inner.Err // its text has the whole URL in it, query included
-	}
 	e := c.newError()
+	last := c.unsent
+	if last == nil {
+		last = c.answer.Err
+	}
 	if !c.over() {
-		e.Err = errors.Join(e.Err, err)
-	} else if last := c.answer.Err; last != nil && !errors.Is(last, context.Canceled) && !errors.Is(last, context.DeadlineExceeded) && !errors.Is(last, net.ErrClosed) {
+		e.Err = errors.Join(e.Err, withoutURL(err))
+	} else if last != nil && !errors.Is(last, context.Canceled) && !errors.Is(last, context.DeadlineExceeded) && !errors.Is(last, net.ErrClosed) {
 		e.Err = errors.Join(e.Err, last)
 	}
 	return c.report(e)
+}
+
+// withoutURL takes an http.Client's error off, whose text has the whole URL in
+// it, query included.
+func withoutURL(err error) error {
+	if inner, ok := errors.AsType[*url.Error](err); ok {
+		return inner.Err
+	}
+	return err
 }
 
 // redacted is an answer's text without the Client's secrets and the call's own.

@@ -24,6 +24,7 @@ type attempt struct {
 	ctx     context.Context // ends with the caller's, at the limit, and with the attempt
 	cancel  context.CancelCauseFunc
 	clock   *time.Timer // cancels ctx when it runs out
+	placed  bool        // it has a place in flight
 	ended   atomic.Bool // the place was given back
 	reply   attemptBody
 	reader  *lifetime // counts the body that a caller reads; nil: none does
@@ -51,7 +52,9 @@ func (a *attempt) finish() {
 	if !a.ended.CompareAndSwap(false, true) {
 		return
 	}
-	defer a.ep.admission.gate.Release()
+	if a.placed {
+		defer a.ep.admission.gate.Release()
+	}
 	if a.reader != nil {
 		defer a.reader.unread()
 	}

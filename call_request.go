@@ -19,6 +19,7 @@ type callOptions struct {
 	idempotent  bool
 	decided     bool // the caller has said whether it is
 	anyWorker   bool
+	light       bool                // it takes no place in flight and waits for no pace
 	route       string              // for observers; "": the path
 	job         string              // likewise: the job that the call is part of
 	secrets     []string            // which no error and no log line may show
@@ -81,6 +82,10 @@ func Route(pattern string) CallOption { return func(o *callOptions) { o.route = 
 
 // partOf names the job that a call is part of.
 func partOf(job string) CallOption { return func(o *callOptions) { o.job = job } }
+
+// light makes a call one of the light requests that keep a worker: they cost it
+// nothing, and must not wait behind calls that keep it busy.
+func light() CallOption { return func(o *callOptions) { o.light = true } }
 
 // beforeSend has a function called before each attempt of a call is sent.
 func beforeSend(f func()) CallOption { return func(o *callOptions) { o.beforeSend = f } }

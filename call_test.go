@@ -607,3 +607,53 @@ func TestDeadlineWhileOthersAreServed(t *testing.T) {
 		})
 	}
 }
+
+// An answer without a body has nothing left to read: a caller who does not close
+// it keeps no place.
+func TestAnswersWithoutABodyKeepNoPlace(t *testing.T) {
+	for _, tt := range []struct {
+		method string
+		status int
+		length string
+	}{{"HEAD", 200, "5"}, {"GET", 204, ""}, {"GET", 304, ""}, {"GET", 200, "0"}, {"GET", 404, "0"}, {"GET", 422, "2"}} {
+		withServer(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(workerIDHeader, "w1")
+			if tt.length != "" {
+				w.Header().Set("Content-Length", tt.length)
+			}
+			w.WriteHeader(tt.status)
+			if tt.status == 422 {
+				io.WriteString(w, "no") // read ahead, to its end
+			}
+		}, func(t *testing.T, c *Client) {
+			for range 3 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				req, _ := http.NewRequestWithContext(ctx, tt.method, "/x", nil)
+				if _, err := c.Do(req); err != nil {
+					t.Errorf("%s, %d: %v", tt.method, tt.status, err)
+				}
+			}
+		}, WithMaxInFlight(1))
+	}
+}
+
+// A call that waits for a place in vain, as one does that is made from within
+// the open streams which have them all, is told so.
+func TestWaitForAPlaceInVain(t *testing.T) {
+	withServer(t, func(w http.ResponseWriter, r *http.Request) { dribble(w, r, 200, "data: 1\n\n") }, func(t *testing.T, c *Client) {
+		for range 2 {
+			resp, err := c.HTTPClient().Get("/stream")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err := c.Call(ctx, "POST", "/x", nil, nil)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waited 30s for one of 2 places in flight (WithMaxInFlight)") {
+			t.Errorf("got %v", err)
+		}
+	}, WithMaxInFlight(2))
+}

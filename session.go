@@ -194,7 +194,7 @@ func (s *Session) ping(ctx context.Context, path string, every time.Duration) er
 	ctx, cancel := context.WithTimeout(ctx, every)
 	defer cancel()
 	onWorker := func(o *callOptions) { o.pin = "strict " + worker }
-	_, err := s.calls.call(ctx, http.MethodGet, path, nil, nil, []CallOption{onWorker})
+	_, err := s.calls.call(ctx, http.MethodGet, path, nil, nil, []CallOption{light(), onWorker})
 	e, _ := errors.AsType[*Error](err)
 	switch {
 	case e == nil:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
+	"golang.org/x/time/rate"
 )
 
 // whoami has workers say nothing but their name, which the header does.
@@ -313,4 +314,37 @@ func TestStrictSessionWhoseWorkerIsUnreachable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Keep-alives take no place in flight: calls that have them all do not cost a
+// socket its worker.
+func TestKeepAliveBesideAFullClient(t *testing.T) {
+	cfg := program(runpodtest.Config{SocketsIdle: true, MinWorkers: 1, MaxWorkers: 1, Concurrency: 4}, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/ws":
+			echoLines(w, r)
+		case "/long":
+			time.Sleep(5 * time.Minute)
+		}
+	})
+	inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		s := c.Session()
+		conn := upgrade(t, s.HTTPClient(), srv.EndpointURL+"/ws")
+		defer conn.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Call(t.Context(), "POST", "/long", nil, nil) })
+		wg.Go(func() {
+			if err := s.KeepAlive(t.Context(), "/ping", 0); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		sent := srv.Stats().Requests
+		time.Sleep(time.Minute)
+		if pings := srv.Stats().Requests - sent; pings < 15 {
+			t.Errorf("%d pings in a minute beside a call that has the only place", pings)
+		}
+		s.End()
+		wg.Wait()
+	}, WithMaxInFlight(1), WithRateLimit(rate.Every(time.Hour), 2))
 }
