@@ -8,14 +8,15 @@ import (
 
 	"github.com/gpuburst/runpod-go/fleet"
 	"github.com/gpuburst/runpod-go/fleet/embedded"
+	"github.com/gpuburst/runpod-go/fleet/internal/fleettest"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
 // loopback is an endpoint and an engine that other processes reach.
-func loopback(t *testing.T, cfg runpodtest.Config) (*endpoint, *embedded.Server, role) {
+func loopback(t *testing.T, cfg runpodtest.Config) (*endpoint, *embedded.Server, fleettest.Role) {
 	cfg.Loopback = true
 	e, srv := newEndpoint(t, cfg), newEngine(t)
-	return e, srv, role{URL: srv.URL(), Token: srv.Token(), Endpoint: e.EndpointURL, APIKey: e.APIKey, Name: "victim", Slots: 2}
+	return e, srv, fleettest.Role{URL: srv.URL(), Token: srv.Token(), Endpoint: e.EndpointURL, APIKey: e.APIKey, Name: "victim", Slots: 2}
 }
 
 func idempotent(s fleet.Spec) fleet.Spec { s.Idempotent = true; return s }
@@ -27,14 +28,14 @@ func TestPromise1NothingIsLostNothingTwiceInSilence(t *testing.T) {
 	again, once := e.holding("again"), e.holding("once")
 	defer again()
 	defer once()
-	p := victim.start(t)
+	p := victim.Start(t)
 	submit(t, f, client, idempotent(job("again", work{})), job("once", work{}))
 	eventually(t, "both jobs run", func() bool { return e.ran("again") == 1 && e.ran("once") == 1 })
 	st, err := f.Status(t.Context())
 	if err != nil || len(st.Running) != 2 || st.Running[0].Machine != "victim" || st.Running[0].Lost || time.Since(st.Running[0].Since) > time.Minute {
 		t.Errorf("%+v %v", st, err)
 	}
-	p.kill()
+	p.Kill()
 	again() // from now on it answers
 	working(t, f, client)
 	all := results(t, f)

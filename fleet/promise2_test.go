@@ -8,6 +8,7 @@ import (
 
 	runpod "github.com/gpuburst/runpod-go"
 	"github.com/gpuburst/runpod-go/fleet"
+	"github.com/gpuburst/runpod-go/fleet/internal/fleettest"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -99,8 +100,8 @@ func TestPromise2ALostLeaseEndsTheCallFirst(t *testing.T) {
 	client := e.client(t)
 	release := e.holding("job-0")
 	defer release()
-	w := newWire(t, srv.URL(), nil)
-	far, err := fleet.Open(t.Context(), w.connect(t, srv), fleet.Config{Name: "test", Lease: shortLease})
+	w := fleettest.NewWire(t, srv.URL(), nil)
+	far, err := fleet.Open(t.Context(), w.Connect(t, srv.Token()), fleet.Config{Name: "test", Lease: shortLease})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestPromise2ALostLeaseEndsTheCallFirst(t *testing.T) {
 	submit(t, f, client, idempotent(job("job-0", work{})))
 	eventually(t, "the job runs", func() bool { return e.ran("job-0") == 1 })
 	working(t, f, e.client(t, second.observer()))
-	w.set(true)
+	w.Cut(true)
 	eventually(t, "another machine starts the job", func() bool { return second.sent() > 0 })
 	began := time.Now()
 	first.mu.Lock()
@@ -124,7 +125,7 @@ func TestPromise2ALostLeaseEndsTheCallFirst(t *testing.T) {
 	if all := results(t, f); all["job-0"].err != nil || e.ran("job-0") != 2 {
 		t.Errorf("%+v, run %d times", all["job-0"], e.ran("job-0"))
 	}
-	w.set(false)
+	w.Cut(false)
 	submit(t, f, client, job("job-1", work{}))
 	results(t, f)
 	eventually(t, "the machine is back", func() bool {

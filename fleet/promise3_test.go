@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/fleet"
+	"github.com/gpuburst/runpod-go/fleet/internal/fleettest"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -19,11 +20,11 @@ func TestPromise3ADeadMachineIsNoticed(t *testing.T) {
 	f, client := open(t, srv, fleet.Config{Lease: lease}), e.client(t)
 	release := e.holding("job-0")
 	defer release()
-	p := victim.start(t)
+	p := victim.Start(t)
 	submit(t, f, client, idempotent(job("job-0", work{})))
 	eventually(t, "the job runs", func() bool { return e.ran("job-0") == 1 })
 	working(t, f, client)
-	p.kill()
+	p.Kill()
 	killed := time.Now()
 	eventually(t, "another machine has the job", func() bool { return e.ran("job-0") == 2 })
 	if took := time.Since(killed); took > 30*time.Second {
@@ -54,13 +55,13 @@ func TestPromise3ALostSignalDoesNotRunAJobTwice(t *testing.T) {
 	e, srv := newEndpoint(t, runpodtest.Config{}), newEngine(t)
 	client := e.client(t)
 	lost := make(chan struct{}, 1000)
-	w := newWire(t, srv.URL(), func(b []byte) []byte {
+	w := fleettest.NewWire(t, srv.URL(), func(b []byte) []byte {
 		if bytes.Contains(b, []byte("+WPI")) {
 			lost <- struct{}{}
 		}
 		return bytes.ReplaceAll(b, []byte("+WPI"), []byte("+XXX"))
 	})
-	deaf, err := fleet.Open(t.Context(), w.connect(t, srv), fleet.Config{Name: "test", Lease: time.Second})
+	deaf, err := fleet.Open(t.Context(), w.Connect(t, srv.Token()), fleet.Config{Name: "test", Lease: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

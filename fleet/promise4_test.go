@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/gpuburst/runpod-go/fleet"
+	"github.com/gpuburst/runpod-go/fleet/internal/fleettest"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -27,8 +28,8 @@ func half(w work) func(int) fleet.Spec {
 // shorter than a lease, so that every call goes on and every job runs once.
 func TestPromise4TheServerIsKilled(t *testing.T) {
 	e := newEndpoint(t, runpodtest.Config{Loopback: true})
-	engine := role{Engine: t.TempDir(), Listen: freePort(t), Token: "secret-of-the-test"}
-	p := engine.start(t)
+	engine := fleettest.Role{Engine: t.TempDir(), Listen: fleettest.FreePort(t), Token: "secret-of-the-test"}
+	p := engine.Start(t)
 	connect := func() *fleet.Fleet {
 		conn, err := nats.Connect("nats://"+engine.Listen, nats.Token(engine.Token))
 		if err != nil {
@@ -57,8 +58,8 @@ func TestPromise4TheServerIsKilled(t *testing.T) {
 		for range 20 {
 			<-e.begun
 		}
-		p.kill()
-		p = engine.start(t)
+		p.Kill()
+		p = engine.Start(t)
 		t.Logf("killed %d times", kill+1)
 	}
 	if err := <-submitted; err != nil {
@@ -86,7 +87,7 @@ func newCluster(t *testing.T) (all []*server.Server, urls string) {
 	var routes []*url.URL
 	var ports []int
 	for range 3 {
-		u, err := url.Parse("nats://" + freePort(t))
+		u, err := url.Parse("nats://" + fleettest.FreePort(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,8 +157,8 @@ func TestPromise4OneOfThreeIsKilled(t *testing.T) {
 func TestPromise4APartitionOfOneWorker(t *testing.T) {
 	e, srv := newEndpoint(t, runpodtest.Config{}), newEngine(t)
 	f, client := open(t, srv, fleet.Config{InFlight: 6}), e.client(t)
-	w := newWire(t, srv.URL(), nil)
-	far, err := fleet.Open(t.Context(), w.connect(t, srv), fleet.Config{Name: "test"})
+	w := fleettest.NewWire(t, srv.URL(), nil)
+	far, err := fleet.Open(t.Context(), w.Connect(t, srv.Token()), fleet.Config{Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +171,8 @@ func TestPromise4APartitionOfOneWorker(t *testing.T) {
 	for range 12 {
 		<-e.begun
 	}
-	w.set(true)
-	time.AfterFunc(2*shortLease, func() { w.set(false) })
+	w.Cut(true)
+	time.AfterFunc(2*shortLease, func() { w.Cut(false) })
 	all := results(t, f)
 	if len(all) != 80 {
 		t.Errorf("%d results", len(all))
