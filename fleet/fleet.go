@@ -238,3 +238,6 @@ func (f *Fleet) deleteAll(ctx context.Context) error {
 
 // folder is where the fleet keeps objects on the volume.
 func (f *Fleet) folder() string { return "fleet/" + f.name + "/" }
+
+// Name is the fleet's name.
+func (f *Fleet) Name() string { return f.name }
