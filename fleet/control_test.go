@@ -185,7 +185,9 @@ func TestFilesAreUploadedOnceAndDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for o, err := range client.List(t.Context(), "") {
-		t.Errorf("on the volume: %s %v", o.Key, err)
+		if err != nil || !strings.HasSuffix(o.Key, "/") { // the gateway lists empty folders too
+			t.Errorf("on the volume: %s %v", o.Key, err)
+		}
 	}
 	if _, err := fleet.Open(t.Context(), srv.Conn(), fleet.Config{Name: "test"}); err != nil {
 		t.Error(err)
