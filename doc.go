@@ -87,6 +87,18 @@
 //	classifier              a [Classifier] has decided
 //	cancelled               the context ended, or the Client was closed
 //
+// Attempts against the S3 gateway have these too, and:
+//
+//	input_changed, input_unreadable     the input was not what it was, or broke
+//	body_damaged, body_cut              the gateway got something else, or less
+//	body_broke_off                      a download that goes on where it stopped
+//	stalled                             no byte moved for too long, or too few
+//	no_result, answer_too_long          a 2xx that is not what was asked for
+//	object_changed                      it was replaced while it was read
+//	clock_skew, token_expired           the signature's time, or its token
+//	redirected                          the volume is at another address
+//	expect_refused, proxy_refused       somebody between here and the gateway
+//
 // If a request is not idempotent and therefore not retried, the error says that
 // it may have run ([Error.MayHaveRun]).
 //

@@ -99,7 +99,8 @@ func (r *reading) readAll(ctx context.Context) error {
 		}
 		delay := r.gw.policy.backoff(breaks, 0, -1, rand.Float64())
 		last := &r.t.attempts[len(r.t.attempts)-1]
-		last.Verdict, last.Reason, last.Delay, last.Err = VerdictRetryBackoff, "the body broke off", delay, broken.error
+		last.Verdict, last.Cause, last.Reason = VerdictRetryBackoff, "body_broke_off", "the body broke off"
+		last.Delay, last.Err = delay, broken.error
 		r.t.log(last)
 		if err := backoff.Sleep(ctx, delay); err != nil {
 			return r.t.failure(err)
@@ -203,6 +204,9 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 		}
 		now.size = got.total
 	} else if out.ContentLength != nil {
+		if *out.ContentLength > maxStored {
+			return &brokenRead{fmt.Errorf("no object has %d bytes", *out.ContentLength)}
+		}
 		now.size = *out.ContentLength
 	}
 	if how := r.becomes(now); r.known && how != "" {

@@ -330,8 +330,10 @@ func (t *trip) cleanUp(ctx context.Context) {
 	if t.job.KeepInputs {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.cleanup)
-	defer cancel()
+	t.volume.uploads.tidy.do(ctx, t.cleanup, t.deleteInputs)
+}
+
+func (t *trip) deleteInputs(ctx context.Context) {
 	var wg sync.WaitGroup
 	for i, obj := range t.result.Inputs {
 		key := t.job.Inputs[i].Key

@@ -61,7 +61,9 @@ type RetryPolicy struct {
 	// WarmFor limits how long workers that were started ahead of calls are kept
 	// if no call comes. Default 5 min, the longest upload to be expected.
 	WarmFor time.Duration
-	// Stall ends an S3 attempt in which no byte has moved for this long.
+	// Stall ends an S3 attempt in which no byte has moved for this long, or fewer
+	// than 16 KiB while bytes keep moving. The gateway has ten times as long to
+	// answer a listing, and four times to put an object together.
 	// Default 1 min.
 	Stall time.Duration
 }

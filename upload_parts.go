@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -154,9 +155,9 @@ func (m *multipart) keep(number int32, s sentPart) {
 	m.parts[number] = s
 }
 
-// finish sends the parts and has them put together. An upload that has failed
+// storeAll sends the parts and has them put together. An upload that has failed
 // is given up, unless another attempt can go on with it.
-func (m *multipart) finish(ctx context.Context, send func() error) (obj Object, err error) {
+func (m *multipart) storeAll(ctx context.Context, send func() error) (obj Object, err error) {
 	stored := false
 	defer func() {
 		if !stored { // also if reading the input has ended the goroutine
@@ -223,7 +224,7 @@ const lateAborts = 2
 // abort tells the gateway to forget the upload, also if the context has ended. A
 // gateway that is silent is waited for in the background, see tidying.
 func (m *multipart) abort(ctx context.Context) {
-	m.tidy.do(context.WithoutCancel(ctx), m.gw.policy.Stall, m.abortAll)
+	m.tidy.do(ctx, m.gw.policy.Stall, m.abortAll)
 }
 
 // abortAll aborts the upload. A part whose last byte is out can arrive after that
@@ -274,9 +275,12 @@ func (m *multipart) complete(ctx context.Context) (Object, error) {
 	if err := m.resume.completing(m.key); err != nil {
 		return Object{}, &Error{Op: m.op, Field: "WithResumeDir", Err: err}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, completeLimit, errTooSlow)
+	defer cancel()
 	t := m.transfer(ctx)
 	t.careful = true
 	t.stall = completeStalls * m.gw.policy.Stall
+	t.least = 0 // some stores send a blank now and then, to show that they live
 	in := &s3.CompleteMultipartUploadInput{Bucket: &m.gw.bucket, Key: &m.key, UploadId: &m.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
 	end := &completion{multipart: m, t: t, want: want}
@@ -296,6 +300,12 @@ func (m *multipart) complete(ctx context.Context) (Object, error) {
 // completeStalls: putting a large object together takes minutes in which no
 // byte moves; the network in front of the gateway ends it after 100 s or more.
 const completeStalls = 4
+
+// completeLimit is what all of that may take: 2 hours are what Runpod's docs
+// advise to wait.
+const completeLimit = 2 * time.Hour
+
+var errTooSlow = fmt.Errorf("the gateway did not put the parts together within %s", completeLimit)
 
 // completion is what is known of the end of an upload.
 type completion struct {

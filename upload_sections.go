@@ -24,7 +24,7 @@ func uploadSections(ctx context.Context, u *upload) (Object, error) {
 	}
 	m.again = true
 	plan := slices.Collect(partsOf(u.state.size, m.size))
-	return m.finish(ctx, func() error {
+	return m.storeAll(ctx, func() error {
 		return m.sendParts(ctx, len(plan), missing(m, plan), func() error { return u.in.unchanged(u.state) })
 	})
 }

@@ -37,7 +37,7 @@ func uploadStream(ctx context.Context, u *upload) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	return m.finish(ctx, func() error { return m.sendParts(ctx, u.buffers.Blocks(), s.from(first), nil) })
+	return m.storeAll(ctx, func() error { return m.sendParts(ctx, u.buffers.Blocks(), s.from(first), nil) })
 }
 
 // stream is an input that is read once.
@@ -98,12 +98,12 @@ func (s *stream) from(b *line.Chunk) line.Producer[piece] {
 				return err
 			}
 		}
-		return s.ended(ctx)
+		return s.checkEnd(ctx)
 	}
 }
 
-// ended fails if the stream did not end as it should.
-func (s *stream) ended(ctx context.Context) error {
+// checkEnd fails if the stream did not end as it should.
+func (s *stream) checkEnd(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

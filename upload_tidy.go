@@ -10,9 +10,9 @@ import (
 // waits for what is tidied up after it.
 const tidyWait = 5 * time.Second
 
-// tidying is what goes on after uploads have failed: aborts whose gateway does
-// not answer. Whoever was cancelled returns within seconds; closing waits for
-// the rest and ends it. It is safe for concurrent use.
+// tidying is what is done on the volume after uploads and jobs: aborts and
+// deletions. Whoever was cancelled returns within seconds, also if the gateway is
+// silent; closing waits for the rest and ends it. It is safe for concurrent use.
 type tidying struct {
 	life    context.Context
 	end     context.CancelFunc
@@ -25,10 +25,15 @@ func newTidying() *tidying {
 	return t
 }
 
-// do calls f, with a context that ends after limit, and returns when f has, but
-// after tidyWait at the latest.
+// do calls f, with a context that ends after limit and not with ctx. It returns
+// when f has. If ctx has ended, it returns after tidyWait at the latest, and f
+// goes on.
 func (t *tidying) do(ctx context.Context, limit time.Duration, f func(context.Context)) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	wait := limit
+	if ctx.Err() != nil {
+		wait = min(limit, tidyWait)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	stop := context.AfterFunc(t.life, cancel)
 	done := make(chan struct{})
 	t.running.Go(func() {
@@ -37,25 +42,25 @@ func (t *tidying) do(ctx context.Context, limit time.Duration, f func(context.Co
 		defer stop()
 		f(ctx)
 	})
-	waitBriefly(done)
+	waitFor(done, wait)
 }
 
-// finish ends what is still going on after tidyWait, and returns when it has
+// settleAll ends what is still going on after tidyWait, and returns when it has
 // ended. Nothing may be begun meanwhile. It may be called again.
-func (t *tidying) finish() {
+func (t *tidying) settleAll() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		t.running.Wait()
 	}()
-	waitBriefly(done)
+	waitFor(done, tidyWait)
 	t.end()
 	<-done
 }
 
-// waitBriefly waits until done is closed, for tidyWait at most.
-func waitBriefly(done <-chan struct{}) {
-	timer := time.NewTimer(tidyWait)
+// waitFor waits until done is closed, or for as long as most.
+func waitFor(done <-chan struct{}, most time.Duration) {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-done:

@@ -23,7 +23,7 @@ func newVolume(c *config) *volume {
 // shut ends what still goes on after uploads have failed, and closes the idle
 // connections. It may be called again.
 func (v *volume) shut() {
-	v.uploads.tidy.finish()
+	v.uploads.tidy.settleAll()
 	v.gw.transport.CloseIdleConnections()
 }
 

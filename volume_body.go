@@ -26,10 +26,11 @@ func (b *placedBody) Close() error {
 const leastBytes = 16 << 10
 
 // watchdog ends an attempt in which no byte moves for limit, or in which bytes
-// keep moving, but fewer than leastBytes of them within limit. It is safe for
+// keep moving, but fewer than least of them within limit. It is safe for
 // concurrent use: a request's body may go on while the answer comes.
 type watchdog struct {
 	limit time.Duration
+	least int64 // bytes within limit
 	end   context.CancelCauseFunc
 	timer *time.Timer
 
@@ -38,8 +39,8 @@ type watchdog struct {
 	n     int64
 }
 
-func newWatchdog(limit time.Duration, end context.CancelCauseFunc) *watchdog {
-	w := &watchdog{limit: limit, end: end}
+func newWatchdog(limit time.Duration, least int64, end context.CancelCauseFunc) *watchdog {
+	w := &watchdog{limit: limit, least: least, end: end}
 	w.timer = time.AfterFunc(limit, func() { end(errStalled) })
 	return w
 }
@@ -57,7 +58,7 @@ func (w *watchdog) stroke(n int) {
 	case w.since.IsZero():
 		w.since = now
 	case now.Sub(w.since) < w.limit:
-	case w.n < leastBytes:
+	case w.n < w.least:
 		w.end(errStalled)
 	default:
 		w.since, w.n = now, 0

@@ -234,8 +234,6 @@ func (s *signer) SignHTTP(ctx context.Context, credentials aws.Credentials, r *h
 	return nil
 }
 
-var errOddCredentials = errors.New("the S3 credentials have white space or control characters in them")
-
 // secretsOf returns what of a provider's credentials no error may show.
 func secretsOf(c aws.Credentials) (all []string) {
 	for _, s := range []string{c.SecretAccessKey, c.SessionToken} {
@@ -284,7 +282,7 @@ func (k task) ended(bytes int64, err error) {
 // transfer begins an S3 operation.
 func (k task) transfer(ctx context.Context) *transfer {
 	t := &transfer{op: k.op, sharer: k.sharer, meter: k.meter, view: k.view, policy: k.gw.policy, logger: k.gw.logger,
-		secrets: k.gw.secrets, stall: k.gw.policy.Stall, accepted: &k.gw.accepted, renew: k.gw.renew}
+		secrets: k.gw.secrets, stall: k.gw.policy.Stall, least: leastBytes, accepted: &k.gw.accepted, renew: k.gw.renew}
 	t.ctx = context.WithValue(ctx, transferKey{}, t)
 	return t
 }
@@ -295,7 +293,7 @@ func (k task) transfer(ctx context.Context) *transfer {
 func (g *gateway) Do(req *http.Request) (*http.Response, error) {
 	t := transferFrom(req.Context())
 	ctx, cancel := context.WithCancelCause(req.Context())
-	dog := newWatchdog(t.stall, cancel)
+	dog := newWatchdog(t.stall, t.least, cancel)
 	stop := func() { dog.timer.Stop(); cancel(nil) }
 
 	g.attempts.Add(1)

@@ -33,16 +33,16 @@ type s3Seen struct {
 }
 
 // end gives up for a kind of failure.
-func (s s3Seen) end(kind error, reason string) decision {
-	return decision{verdict: VerdictGiveUp, kind: kind, reason: reason}
+func (s s3Seen) end(kind error, cause, reason string) decision {
+	return decision{verdict: VerdictGiveUp, kind: kind, cause: cause, reason: reason}
 }
 
 // again sends another attempt, unless this one was the n-th of at most most.
-func (s s3Seen) again(n, most int, kind error, reason string) decision {
+func (s s3Seen) again(n, most int, kind error, cause, reason string) decision {
 	if n >= most {
-		return s.end(kind, reason)
+		return s.end(kind, cause, reason)
 	}
-	return decision{verdict: VerdictRetryBackoff, kind: kind, reason: reason}
+	return decision{verdict: VerdictRetryBackoff, kind: kind, cause: cause, reason: reason}
 }
 
 // classifyS3 decides about a failed attempt against the S3 gateway. Every
@@ -51,13 +51,13 @@ func classifyS3(s s3Seen) decision {
 	_, odd := errors.AsType[*noResultError](s.err)
 	switch {
 	case errors.Is(s.input, errChanged):
-		return s.end(ErrIntegrity, "the input changed while it was uploaded")
+		return s.end(ErrIntegrity, "input_changed", "the input changed while it was uploaded")
 	case s.input != nil:
-		return s.end(nil, "the input cannot be read")
+		return s.end(nil, "input_unreadable", "the input cannot be read")
 	case errors.Is(s.err, errTooLong):
-		return s.end(ErrTooLarge, "the answer is too long")
+		return s.end(ErrTooLarge, "answer_too_long", "the answer is too long")
 	case odd:
-		return s.again(s.attempt, s3Attempts, nil, "the answer was not the result")
+		return s.again(s.attempt, s3Attempts, nil, "no_result", "the answer was not the result")
 	}
 	if d := s.byCode(); d.reason != "" {
 		return d
@@ -70,15 +70,15 @@ func classifyS3(s s3Seen) decision {
 func (s s3Seen) byCode() decision {
 	switch s.code {
 	case "QuotaExceeded":
-		return s.end(ErrVolumeFull, "no room on the volume")
+		return s.end(ErrVolumeFull, "volume_full", "no room on the volume")
 	case "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
-		return s.again(s.attempt, maxThin+1, ErrIntegrity, "the body arrived damaged")
+		return s.again(s.attempt, maxThin+1, ErrIntegrity, "body_damaged", "the body arrived damaged")
 	case "RequestTimeTooSkewed":
-		return s.again(s.attempt, maxThin+1, ErrUnauthorized, "this machine's clock and the gateway's differ")
+		return s.again(s.attempt, maxThin+1, ErrUnauthorized, "clock_skew", "this machine's clock and the gateway's differ")
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return s.again(s.expired, 2, ErrUnauthorized, "the session token has expired")
+		return s.again(s.expired, 2, ErrUnauthorized, "token_expired", "the session token has expired")
 	case "IncompleteBody", "RequestTimeout":
-		return s.again(s.attempt, s3Attempts, nil, "the body did not arrive whole")
+		return s.again(s.attempt, s3Attempts, nil, "body_cut", "the body did not arrive whole")
 	}
 	return decision{}
 }
@@ -88,37 +88,37 @@ func (s s3Seen) byStatus() decision {
 	case 0:
 		return s.byError()
 	case http.StatusInsufficientStorage:
-		return s.end(ErrVolumeFull, "no room on the volume")
+		return s.end(ErrVolumeFull, "volume_full", "no room on the volume")
 	case http.StatusForbidden:
 		most := s3Forbidden
 		if s.trusted {
 			most = s3Attempts
 		}
-		return s.again(s.forbidden, most, ErrUnauthorized, "the S3 credentials were refused")
+		return s.again(s.forbidden, most, ErrUnauthorized, "unauthorized", "the S3 credentials were refused")
 	case http.StatusUnauthorized:
-		return s.end(ErrUnauthorized, "the S3 credentials were refused")
+		return s.end(ErrUnauthorized, "unauthorized", "the S3 credentials were refused")
 	case http.StatusProxyAuthRequired:
-		return s.end(ErrUnauthorized, "a proxy asks for a name and password")
+		return s.end(ErrUnauthorized, "proxy_refused", "a proxy asks for a name and password")
 	case http.StatusNotFound:
-		return s.end(ErrNotFound, "no such object or bucket")
+		return s.end(ErrNotFound, "not_found", "no such object or bucket")
 	case http.StatusRequestEntityTooLarge:
-		return s.end(ErrTooLarge, "the object is too large")
+		return s.end(ErrTooLarge, "too_large", "the object is too large")
 	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
-		return s.end(ErrIntegrity, "the object changed")
+		return s.end(ErrIntegrity, "object_changed", "the object changed")
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return s.again(s.attempt, s3Attempts, ErrRateLimited, "the gateway asked to slow down")
+		return s.again(s.attempt, s3Attempts, ErrRateLimited, "rate_limited", "the gateway asked to slow down")
 	case http.StatusNotImplemented:
-		return s.end(ErrBadRequest, "not supported by the gateway")
+		return s.end(ErrBadRequest, "not_supported", "not supported by the gateway")
 	}
 	switch {
 	case s.status >= 500 || s.status < 300: // an answer of 200 can carry an error, or break off
-		return s.again(s.attempt, s3Attempts, nil, "the gateway failed")
+		return s.again(s.attempt, s3Attempts, nil, "server_failed", "the gateway failed")
 	case s.status < 400:
-		return s.end(ErrNotFound, "the volume is at another address")
+		return s.end(ErrNotFound, "redirected", "the volume is at another address")
 	case s.expecting && (s.status == http.StatusExpectationFailed || s.status == http.StatusBadRequest):
-		return s.again(s.attempt, 2, ErrBadRequest, "it may be the Expect header that was refused")
+		return s.again(s.attempt, 2, ErrBadRequest, "expect_refused", "it may be the Expect header that was refused")
 	}
-	return s.end(ErrBadRequest, "the request was refused")
+	return s.end(ErrBadRequest, "bad_request", "the request was refused")
 }
 
 // byError decides about an attempt that got no answer.
@@ -128,11 +128,11 @@ func (s s3Seen) byError() decision {
 	}
 	switch {
 	case isHostNotFound(s.err):
-		return s.again(s.attempt, maxThin+1, ErrNotFound, "host name not found")
+		return s.again(s.attempt, maxThin+1, ErrNotFound, "host_not_found", "host name not found")
 	case errors.Is(s.err, errStalled):
-		return s.again(s.attempt, s3Attempts, nil, "the connection stalled")
+		return s.again(s.attempt, s3Attempts, nil, "stalled", "the connection stalled")
 	default:
-		return s.again(s.attempt, s3Attempts, nil, "the connection failed")
+		return s.again(s.attempt, s3Attempts, nil, "connection_lost", "the connection failed")
 	}
 }
 

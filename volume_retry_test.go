@@ -232,7 +232,7 @@ func TestClassifyS3(t *testing.T) {
 		{"host not found for the third time", s3Seen{err: &net.DNSError{IsNotFound: true}, attempt: 3}, end, ErrNotFound},
 		{"certificate", s3Seen{err: &tls.CertificateVerificationError{Err: errors.New("x")}, attempt: 1}, end, nil},
 	} {
-		if d := classifyS3(c.seen); d.verdict != c.verdict || d.kind != c.kind || d.reason == "" {
+		if d := classifyS3(c.seen); d.verdict != c.verdict || d.kind != c.kind || d.reason == "" || d.cause == "" {
 			t.Errorf("%s: %+v, want %s of kind %v", c.name, d, c.verdict, c.kind)
 		}
 	}

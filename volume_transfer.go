@@ -47,6 +47,7 @@ type transfer struct {
 	view      *transferView // for the observers
 	request   *s3View       // likewise: the request under way
 	stall     time.Duration // ends an attempt in which no byte moved for so long
+	least     int64         // ends one in which fewer bytes moved within stall
 	streams   bool          // the result's body is read by whoever asked for it
 	careful   bool          // an attempt that may have worked is not repeated
 	doubt     bool          // the last attempt was such a one
@@ -83,7 +84,7 @@ func (t *transfer) inputError() error {
 
 // record notes an attempt that has come to its answer, or its error.
 func (t *transfer) record(start time.Time, resp *http.Response, err error) {
-	a := Attempt{Start: start, Duration: time.Since(start), Err: err, Reason: "answered"}
+	a := Attempt{Start: start, Duration: time.Since(start), Err: err, Cause: "answered", Reason: "answered"}
 	if resp != nil {
 		a.Status, t.answer = resp.StatusCode, resp.Header
 	}
@@ -157,7 +158,7 @@ func (t *transfer) IsErrorRetryable(err error) bool {
 		status: a.Status, code: code, err: err, input: t.inputError(), attempt: t.failures,
 		forbidden: t.forbidden, trusted: t.trusted(), expired: t.expired, expecting: t.expecting,
 	})
-	a.Verdict, a.Reason = t.last.verdict, t.last.reason
+	a.Verdict, a.Cause, a.Reason = t.last.verdict, t.last.cause, t.last.reason
 	if a.Verdict == VerdictRetryBackoff {
 		t.schedule(a)
 	}
@@ -212,6 +213,8 @@ func (t *transfer) GetAttemptToken(context.Context) (func(error) error, error) {
 func freeToken(error) error { return nil }
 
 var _ aws.RetryerV2 = (*transfer)(nil)
+
+var errOddCredentials = errors.New("the S3 credentials have white space or control characters in them")
 
 // apiCode returns the error code in the gateway's words, "" if it gave none.
 func apiCode(err error) string {
