@@ -72,7 +72,7 @@ type TransferInfo struct {
 
 // CallInfo describes a call. What only its end knows is zero at its start.
 type CallInfo struct {
-	Method    string
+	Method    string // the request's HTTP method
 	Path      string // without the query
 	Host      string // the endpoint's host, with its port if the URL has one
 	Route     string // what [Route] says, otherwise the path
@@ -106,7 +106,7 @@ const (
 // AttemptInfo identifies an attempt.
 type AttemptInfo struct {
 	Op     string // the call's method and path, without the query
-	Method string
+	Method string // the request's HTTP method
 	URL    string // without the query
 	Number int    // the attempt's number within the call, from 1
 	Again  string // the [Attempt.Cause] of the attempt before; "" for the first
@@ -121,14 +121,14 @@ type AttemptInfo struct {
 type S3AttemptInfo struct {
 	Operation string // in the words of the S3 API, such as PutObject
 	Bucket    string
-	Key       string // "" for a listing
-	URL       string // without the query
-	Part      int    // the part's number, from 1; 0 if the object goes whole
-	Number    int    // of the request within its operation, from 1
-	Status    int    // end: 0 if no answer came
-	Code      string // end: the gateway's error code, such as SlowDown; "" if it sent none
-	Verdict   Verdict
-	Err       error // end: why no answer came; nil if one did
+	Key       string  // "" for a listing
+	URL       string  // without the query
+	Part      int     // the part's number, from 1; 0 if the object goes whole
+	Number    int     // of the request within its operation, from 1
+	Status    int     // end: 0 if no answer came
+	Code      string  // end: the gateway's error code, such as SlowDown; "" if it sent none
+	Verdict   Verdict // end: what followed
+	Err       error   // end: why no answer came; nil if one did
 }
 
 // WakeInfo describes a time in which light requests start and keep workers.

@@ -30,6 +30,7 @@ var packages = map[string]string{
 	"runpodtest": "github.com/gpuburst/runpod-go/runpodtest",
 	"websocket":  "github.com/gpuburst/runpod-go/websocket",
 	"fleet":      "github.com/gpuburst/runpod-go/fleet",
+	"otelrunpod": "github.com/gpuburst/runpod-go/otelrunpod",
 	"ws":         "github.com/coder/websocket",
 	"openai":     "github.com/openai/openai-go/v3",
 	"option":     "github.com/openai/openai-go/v3/option",
@@ -39,7 +40,7 @@ var packages = map[string]string{
 var modules = map[string]string{
 	"websocket": "examples/websocket", "ws": "examples/websocket",
 	"openai": "examples/openai", "option": "examples/openai",
-	"fleet": "examples/fleet",
+	"fleet": "examples/fleet", "otelrunpod": "otelrunpod",
 }
 
 // known is what blocks may use without declaring it.
