@@ -195,8 +195,8 @@ func (h *Hold) renewOnce(ctx context.Context) {
 // file that is just being replaced may seem to be gone.
 func (h *Hold) stillThere(ctx context.Context, store holdStore) (bool, error) {
 	for range 2 {
-		r, ok, err := store.find(ctx, h.record.ID)
-		if err != nil || ok && r.Phase == phaseHeld {
+		r, err := store.find(ctx, h.record.ID)
+		if err != nil || r.Phase == phaseHeld {
 			return err == nil, err
 		}
 		if err := backoff.Sleep(ctx, time.Second); err != nil {
@@ -333,17 +333,21 @@ func (s *holds) abandon(ctx context.Context, r HoldRecord) {
 	}
 }
 
-// keep has a hold renewed and counted.
+// keep has a hold counted and renewed. An observer that panics leaves it to Close.
 func (s *holds) keep(h *Hold) {
 	ctx, end := context.WithCancel(context.Background())
 	h.end, h.began = end, time.Now()
+	s.count(h)
 	_, h.seen = openSpan(ctx, s.all, h.info(), func(o *Observer) func(context.Context, HoldInfo) context.Context { return o.HoldStart })
+	s.tasks.Go(func() { h.watch(ctx) })
+}
+
+func (s *holds) count(h *Hold) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
 	s.active[h] = struct{}{}
 	s.made = append(s.made, h)
-	s.tasks.Go(func() { h.watch(ctx) })
 }
 
 // info is what observers are told of the hold.

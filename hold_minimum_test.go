@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
 // shelf is a store in memory; what is hidden is not listed.
@@ -25,13 +27,13 @@ func (s *shelf) load(context.Context) (recordsFound, error) {
 	return found, nil
 }
 
-func (s *shelf) find(_ context.Context, id string) (HoldRecord, bool, error) {
+func (s *shelf) find(_ context.Context, id string) (HoldRecord, error) {
 	for _, r := range s.book {
 		if r.ID == id {
-			return r, true, nil
+			return r, nil
 		}
 	}
-	return HoldRecord{}, false, nil
+	return HoldRecord{}, nil
 }
 
 func (s *shelf) save(_ context.Context, r HoldRecord) error { s.book = s.with(r); return nil }
@@ -129,6 +131,22 @@ func TestHoldStoresReadSoManyRecords(t *testing.T) {
 		if err != nil || len(found.book) != 3 || len(found.odd) != 1 || !strings.Contains(found.odd[0], `"AAAAAAA4.json": it and what follows were not read`) {
 			t.Errorf("%d records, %v, %v", len(found.book), found.odd, err)
 		}
+	})
+	t.Run("objects", func(t *testing.T) {
+		inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+			h := volumeHolds{c.volume, "abc", ".runpod-go/holds/abc/", 3}
+			for _, id := range []string{"AAAAAAA1", "AAAAAAA2", "AAAAAAA3", "AAAAAAA4", "AAAAAAA5"} {
+				r := goodRecord()
+				r.ID, r.Taken, r.Renewed = id, time.Now(), time.Now()
+				if err := h.save(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found, err := h.load(t.Context())
+			if err != nil || len(found.book) != 3 || len(found.odd) != 1 || !strings.Contains(found.odd[0], `"AAAAAAA4.json": it and what follows were not read`) {
+				t.Errorf("%d records, %v, %v", len(found.book), found.odd, err)
+			}
+		})
 	})
 	t.Run("bytes", func(t *testing.T) {
 		var text recordText

@@ -23,8 +23,8 @@ import (
 // alone.
 type holdStore interface {
 	load(ctx context.Context) (recordsFound, error)
-	// find returns one record; false: it is not there, or not a hold's any more.
-	find(ctx context.Context, id string) (HoldRecord, bool, error)
+	// find returns one record; a zero one if it is not there, or makes no sense.
+	find(ctx context.Context, id string) (HoldRecord, error)
 	save(ctx context.Context, r HoldRecord) error
 	erase(ctx context.Context, id string) error
 }
@@ -74,6 +74,15 @@ func (f *recordsFound) err() error {
 	}
 	return &Error{Op: "list holds", Kind: ErrIntegrity, Err: errors.New("not the record of a hold: " + text),
 		Advice: "they are left alone: find out who wrote them, and delete them"}
+}
+
+// sensible is the record in a text, or a zero one if it makes no sense.
+func sensible(id, endpoint string, text []byte) HoldRecord {
+	r, err := parseHold(id+".json", endpoint, text, time.Now())
+	if err != nil {
+		return HoldRecord{}
+	}
+	return r
 }
 
 // openHoldStores chooses where records are kept: on the network volume, which
@@ -191,16 +200,15 @@ func (t *recordText) Write(p []byte) (int, error) {
 	return t.buf.Write(p)
 }
 
-func (h volumeHolds) find(ctx context.Context, id string) (HoldRecord, bool, error) {
+func (h volumeHolds) find(ctx context.Context, id string) (r HoldRecord, err error) {
 	text, err := h.read(ctx, id+".json", 0)
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, errNoRecord):
-		return HoldRecord{}, false, nil
+		return HoldRecord{}, nil
 	case err != nil:
-		return HoldRecord{}, false, err
+		return HoldRecord{}, err
 	}
-	r, err := parseHold(id+".json", h.endpoint, text, time.Now())
-	return r, err == nil, nil
+	return sensible(id, h.endpoint, text), nil
 }
 
 func (h volumeHolds) save(ctx context.Context, r HoldRecord) error {
@@ -271,21 +279,20 @@ func readRecord(root *os.Root, name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxHoldRecord+1))
 }
 
-func (h fileHolds) find(_ context.Context, id string) (HoldRecord, bool, error) {
+func (h fileHolds) find(_ context.Context, id string) (HoldRecord, error) {
 	root, err := os.OpenRoot(h.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return HoldRecord{}, false, nil
+		return HoldRecord{}, nil
 	}
 	if err != nil {
-		return HoldRecord{}, false, err
+		return HoldRecord{}, err
 	}
 	defer root.Close()
 	text, err := readRecord(root, id+".json")
 	if err != nil {
-		return HoldRecord{}, false, nil
+		return HoldRecord{}, nil
 	}
-	r, err := parseHold(id+".json", h.endpoint, text, time.Now())
-	return r, err == nil, nil
+	return sensible(id, h.endpoint, text), nil
 }
 
 // save writes a record whole or not at all, for this user's eyes.

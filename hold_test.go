@@ -413,6 +413,27 @@ func TestHoldsAreObserved(t *testing.T) {
 	})
 }
 
+// An observer that panics, which net/http recovers, leaves no minimum raised.
+func TestHoldObserverThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := twin(t, runpodtest.Config{})
+		panics := steered(t, srv, runpod.WithObserver(runpod.Observer{
+			HoldStart: func(context.Context, runpod.HoldInfo) context.Context { panic("observer") },
+		}))
+		s := &scene{t, srv, panics, steered(t, srv)}
+		func() {
+			defer func() { recover() }()
+			s.a.HoldWorkers(t.Context(), 3)
+		}()
+		s.minimum(3)
+		if err := s.a.Close(); err != nil {
+			t.Error(err)
+		}
+		s.minimum(0)
+		s.records(0)
+	})
+}
+
 func TestHoldWorkersNeedsAControlPlane(t *testing.T) {
 	c, err := runpod.New(runpod.WithAPIKey("k"), runpod.WithEndpoint("abc"))
 	if err != nil {
@@ -425,4 +446,21 @@ func TestHoldWorkersNeedsAControlPlane(t *testing.T) {
 	if _, err := c.HoldWorkers(context.Background(), 0); !errors.Is(err, runpod.ErrBadRequest) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A number that cannot be meant is refused before anything is asked or written.
+func TestHoldWorkersRefusesNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := twin(t, runpodtest.Config{})
+		c := steered(t, srv)
+		for _, n := range []int{-1, 0, 1001} {
+			_, err := c.HoldWorkers(t.Context(), n)
+			if e, ok := errors.AsType[*runpod.Error](err); !ok || e.Field != "n" || !errors.Is(err, runpod.ErrBadRequest) || !strings.Contains(err.Error(), "want 1 to 1000") {
+				t.Errorf("%d: %v", n, err)
+			}
+		}
+		if n := srv.Stats().ControlRequests; n != 0 {
+			t.Errorf("%d requests to the control plane", n)
+		}
+	})
 }
