@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/backoff"
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Hold is a raised minimum of workers, see [Client.HoldWorkers]. Its methods are
@@ -339,7 +340,18 @@ func (s *holds) keep(h *Hold) {
 	h.end, h.began = end, time.Now()
 	s.count(h)
 	_, h.seen = openSpan(ctx, s.all, h.info(), func(o *Observer) func(context.Context, HoldInfo) context.Context { return o.HoldStart })
-	s.tasks.Go(func() { h.watch(ctx) })
+	s.tasks.Go(func() {
+		line.Guard(func() error { h.watch(ctx); return nil }, func(err error) { h.broke(ctx, err) })
+	})
+}
+
+// broke ends the renewals of a hold in which the control plane or an observer has
+// panicked: on a goroutine of ours nobody else could recover that.
+func (h *Hold) broke(ctx context.Context, err error) {
+	if err != nil {
+		h.lose(&Error{Op: "hold workers", Err: err, Advice: "release it; otherwise its record is stale after 90 s"})
+		h.holds.logger.LogAttrs(ctx, slog.LevelError, "the hold's record is renewed no longer", slog.String("error", err.Error()))
+	}
 }
 
 func (s *holds) count(h *Hold) {

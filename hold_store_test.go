@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	runpod "github.com/gpuburst/runpod-go"
-	"github.com/gpuburst/runpod-go/control"
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
@@ -65,13 +63,7 @@ func inRaid(t *testing.T, cfg runpodtest.Config, do func(t *testing.T, s *raid))
 	cfg.MaxWorkers, cfg.ControlPerMinute = 5, 1000
 	synctest.Test(t, func(t *testing.T) {
 		srv := twin(t, cfg)
-		plane, err := control.New(control.WithAPIKey(srv.APIKey), control.WithURL(srv.ControlURL),
-			control.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { plane.Close() })
-		s := &raid{plane: &watched{ControlPlane: plane.For(srv.EndpointID)}}
+		s := &raid{plane: &watched{ControlPlane: planeOf(t, srv)}}
 		logger := slog.New(slog.NewTextHandler(&s.log, nil))
 		opts := []runpod.Option{runpod.WithControl(s.plane), runpod.WithLogger(logger)}
 		s.scene = scene{t, srv, steered(t, srv, opts...), steered(t, srv, opts...)}
@@ -373,16 +365,11 @@ func TestHoldRecordThatIsMissingForAMoment(t *testing.T) {
 // unattached is a client without S3 settings, whose records are files.
 func unattached(t *testing.T, srv *runpodtest.Server) *runpod.Client {
 	t.Helper()
-	plane, err := control.New(control.WithAPIKey(srv.APIKey), control.WithURL(srv.ControlURL),
-		control.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}))
+	c, err := runpod.New(runpod.WithAPIKey(srv.APIKey), runpod.WithEndpoint(srv.EndpointURL), runpod.WithControl(planeOf(t, srv)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := runpod.New(runpod.WithAPIKey(srv.APIKey), runpod.WithEndpoint(srv.EndpointURL), runpod.WithControl(plane.For(srv.EndpointID)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); plane.Close() })
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 

@@ -104,7 +104,11 @@ func TestHolds(t *testing.T) {
 			s.records(1)
 			s.release(h)
 			s.minimum(0)
+			asked := s.srv.Stats().ControlRequests
 			s.release(h)
+			if n := s.srv.Stats().ControlRequests - asked; n > 0 {
+				s.Errorf("the second release asked the control plane %d times", n)
+			}
 		}},
 		{"back to what was before", 1, func(s *scene) {
 			s.release(s.hold(s.a, 3))

@@ -16,21 +16,28 @@ import (
 // steered is a client with its endpoint's control plane.
 func steered(t testing.TB, srv *runpodtest.Server, opts ...runpod.Option) *runpod.Client {
 	t.Helper()
-	plane, err := control.New(control.WithAPIKey(srv.APIKey), control.WithURL(srv.ControlURL),
-		control.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}))
-	if err != nil {
-		t.Fatal(err)
-	}
 	c, err := runpod.New(append([]runpod.Option{
-		runpod.WithAPIKey(srv.APIKey), runpod.WithEndpoint(srv.EndpointURL), runpod.WithControl(plane.For(srv.EndpointID)),
+		runpod.WithAPIKey(srv.APIKey), runpod.WithEndpoint(srv.EndpointURL), runpod.WithControl(planeOf(t, srv)),
 		runpod.WithS3Endpoint(srv.S3URL, srv.Region, srv.Bucket), runpod.WithS3Credentials(srv.AccessKeyID, srv.SecretAccessKey),
 		runpod.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}),
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close(); plane.Close() })
+	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// planeOf is the endpoint's control plane. It outlives the clients made after it.
+func planeOf(t testing.TB, srv *runpodtest.Server) runpod.ControlPlane {
+	t.Helper()
+	plane, err := control.New(control.WithAPIKey(srv.APIKey), control.WithURL(srv.ControlURL),
+		control.WithHTTPTransport(&http.Transport{DialContext: srv.DialContext}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { plane.Close() })
+	return plane.For(srv.EndpointID)
 }
 
 func twin(t testing.TB, cfg runpodtest.Config) *runpodtest.Server {

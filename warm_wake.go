@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/backoff"
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // wake has workers start and stay while a burst is getting ready. It belongs to
@@ -75,7 +76,7 @@ func (w *wake) start(now time.Time) {
 	if w.core.start(now) {
 		w.most = 0
 		w.live.Store(true)
-		w.tasks.Go(w.loop)
+		w.tasks.Go(func() { line.Guard(w.loop, w.broke) })
 	}
 }
 
@@ -86,8 +87,23 @@ func (w *wake) nudge() {
 	}
 }
 
+// broke ends a wake in which the control plane or an observer has panicked: on a
+// goroutine of ours nobody else could recover that.
+func (w *wake) broke(err error) {
+	if err == nil {
+		return
+	}
+	w.logger.LogAttrs(w.ctx, slog.LevelError, "waking workers has ended", slog.String("error", err.Error()))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.carryOut(w.core.fail(time.Now(), &Error{Err: err}))
+	var o orders
+	w.core.halt(&o)
+	w.carryOut(o)
+}
+
 // loop looks at things until nobody wants workers any more.
-func (w *wake) loop() {
+func (w *wake) loop() error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	_, before := w.totals()
@@ -104,7 +120,7 @@ func (w *wake) loop() {
 			w.costs.tell()
 		}
 		if !ok {
-			return
+			return nil
 		}
 		timer.Reset(next)
 		select {
@@ -160,7 +176,7 @@ func (w *wake) carryOut(o orders) {
 		close(a.settled)
 	}
 	if o.list && w.control != nil {
-		w.tasks.Go(w.list)
+		w.tasks.Go(func() { line.Guard(w.list, w.broke) })
 	}
 }
 
@@ -313,14 +329,15 @@ func (w *wake) learn() {
 }
 
 // list asks the control plane for the workers that are ready.
-func (w *wake) list() {
+func (w *wake) list() error {
 	ctx, cancel := context.WithTimeout(w.ctx, w.core.renewal())
 	defer cancel()
 	workers, err := w.control.Workers(ctx)
 	if err != nil {
-		return // the light requests show it too
+		return nil // the light requests show it too
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.carryOut(w.core.list(time.Now(), workers))
+	return nil
 }

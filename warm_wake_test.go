@@ -157,3 +157,70 @@ func TestCallsGoBeforeTheWake(t *testing.T) {
 		}
 	})
 }
+
+// rude is a control plane that panics at what it is told to.
+type rude struct {
+	runpod.ControlPlane
+	scaling, workers atomic.Bool
+}
+
+func (r *rude) Scaling(ctx context.Context) (runpod.Scaling, error) {
+	if r.scaling.Load() {
+		panic("no scaling today")
+	}
+	return r.ControlPlane.Scaling(ctx)
+}
+
+func (r *rude) Workers(ctx context.Context) ([]runpod.WorkerState, error) {
+	if r.workers.Load() {
+		panic("no workers today")
+	}
+	return r.ControlPlane.Workers(ctx)
+}
+
+// A wake goes on without a control plane that panics. An observer that panics ends
+// the wake, not the process, and the next wake is another try.
+func TestWakeOutlivesPanics(t *testing.T) {
+	for _, what := range []string{"scaling", "workers", "start", "end"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := twin(t, drowsy(nil))
+				r := &rude{ControlPlane: planeOf(t, srv)}
+				r.scaling.Store(what == "scaling")
+				r.workers.Store(what == "workers")
+				var start, end atomic.Bool
+				start.Store(what == "start")
+				end.Store(what == "end")
+				c := steered(t, srv, runpod.WithControl(r), runpod.WithObserver(runpod.Observer{
+					WakeStart: func(ctx context.Context, _ runpod.WakeInfo) context.Context {
+						if start.Load() {
+							panic("no start today")
+						}
+						return ctx
+					},
+					WakeEnd: func(context.Context, runpod.WakeInfo) {
+						if end.Load() {
+							panic("no end today")
+						}
+					},
+				}))
+				n, err := c.Warm(t.Context(), 2)
+				if what == "start" {
+					if err == nil || !strings.Contains(err.Error(), "panic: no start today") {
+						t.Errorf("%d, %v", n, err)
+					}
+				} else if n != 2 || err != nil {
+					t.Errorf("%d, %v", n, err)
+				}
+				time.Sleep(6 * time.Minute) // the wake ends
+				r.scaling.Store(false)
+				r.workers.Store(false)
+				start.Store(false)
+				end.Store(false)
+				if n, err := c.Warm(t.Context(), 2); n != 2 || err != nil {
+					t.Errorf("the next one: %d, %v", n, err)
+				}
+			})
+		})
+	}
+}
