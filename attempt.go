@@ -68,5 +68,9 @@ const workerIDHeader = "X-Runpod-Worker-Id"
 // peekLimit is how much of an error's body is read to judge it, and kept.
 const peekLimit = 4 << 10
 
-// errAttemptLimit ends an attempt that took too long.
-var errAttemptLimit = errors.New("no answer within the attempt's limit")
+// What ends an attempt that took too long: before its answer, and within one
+// that is read whole.
+var (
+	errAttemptLimit = errors.New("no answer within the attempt's limit")
+	errAnswerLimit  = errors.New("the answer began, and did not end within the limit of its processing")
+)

@@ -173,7 +173,7 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 	resp, err := c.roundTrip(a, req, header)
 	if err != nil {
 		a.failed(err)
-		return nil, err
+		return nil, a.Err
 	}
 	return resp, nil
 }

@@ -3,6 +3,7 @@ package runpod
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -45,6 +46,9 @@ func (a *attempt) begin(ctx context.Context) {
 }
 
 func (a *attempt) expire() { a.cancel(errAttemptLimit) }
+
+// timedOut reports whether the clock has ended the attempt.
+func (a *attempt) timedOut() bool { return context.Cause(a.ctx) == errAttemptLimit }
 
 // finish ends the attempt's context and gives its place back. It may be called
 // again.
@@ -127,14 +131,20 @@ func (a *attempt) readWhole(resp *http.Response) error {
 
 // failed notes that the attempt has no answer, and ends it.
 func (a *attempt) failed(err error) {
-	if context.Cause(a.ctx) == errAttemptLimit {
+	a.Sent = a.wrote()
+	switch began := a.Status != 0; {
+	case !a.timedOut():
+	case began:
+		err = errAnswerLimit
+	case a.Sent:
+		err = fmt.Errorf("%w: the request was written, and nothing came back for %s", errAttemptLimit, a.ep.policy.attemptLimit())
+	default:
 		err = errAttemptLimit
 	}
 	a.finish()
 	a.Elapsed = time.Since(a.start)
 	a.Status, a.WorkerID, a.RetryAfter = 0, "", backoff.NotSaid
 	a.Err = err
-	a.Sent = a.wrote()
 }
 
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
@@ -160,6 +170,7 @@ type attemptBody struct {
 	a     *attempt
 	read  int64
 	owner bodyOwner // nil: the call has not handed it to its caller
+	until time.Time // when it must have been read; zero: it need not
 }
 
 // bodyOwner is the call whose answer's body the caller reads: it makes the error
@@ -170,7 +181,7 @@ type bodyOwner interface {
 }
 
 func (b *attemptBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.readInTime(p)
 	b.read += int64(n)
 	if err == nil {
 		return n, nil
@@ -182,11 +193,25 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limit ends the body after so long.
-func (b *attemptBody) limit(most time.Duration) {
-	if !b.a.ended.Load() {
-		b.a.clock.Reset(most)
+// limit bounds the reading of all that is left.
+func (b *attemptBody) limit(most time.Duration) { b.until = time.Now().Add(most) }
+
+// readInTime reads under the attempt's clock: until something comes.
+func (b *attemptBody) readInTime(p []byte) (int, error) {
+	if b.a.ended.Load() {
+		return b.ReadCloser.Read(p)
 	}
+	idle := b.a.ep.policy.StreamIdle
+	if !b.until.IsZero() {
+		idle = min(idle, time.Until(b.until))
+	}
+	b.a.clock.Reset(idle)
+	n, err := b.ReadCloser.Read(p)
+	b.a.clock.Stop()
+	if err != nil && err != io.EOF && b.a.timedOut() {
+		err = fmt.Errorf("nothing came for %s", idle)
+	}
+	return n, err
 }
 
 func (b *attemptBody) Close() error {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,4 +58,78 @@ func TestAttemptLimitBehindATLSProxy(t *testing.T) {
 			t.Errorf("after %s: %v", took, err)
 		}
 	})
+}
+
+// A stream that falls silent for good ends with an error that says what was
+// seen. One that lives does not, however slow it or its reader is.
+func TestStreamThatFallsSilent(t *testing.T) {
+	idle := DefaultRetryPolicy().StreamIdle
+	silent := func(w http.ResponseWriter, r *http.Request) { dribble(w, r, 200, "data: 1\n\n") }
+	for name, read := range map[string]func(ctx context.Context, c *Client) error{
+		"a client on Transport": func(_ context.Context, c *Client) error {
+			resp, err := c.HTTPClient().Get("/x")
+			if err == nil {
+				_, err = io.ReadAll(resp.Body)
+			}
+			return err
+		},
+		"events": func(ctx context.Context, c *Client) error {
+			req, _ := http.NewRequestWithContext(ctx, "GET", "/x", nil)
+			resp, err := c.Do(req)
+			if err == nil {
+				resp.Header.Set("Content-Type", "text/event-stream")
+				_, err = collect(resp)
+			}
+			return err
+		},
+		"Call into an io.Writer": func(ctx context.Context, c *Client) error {
+			_, err := c.Call(ctx, "GET", "/x", nil, io.Discard)
+			return err
+		},
+	} {
+		withServer(t, silent, func(t *testing.T, c *Client) {
+			start := time.Now()
+			err := read(t.Context(), c)
+			e, ok := errors.AsType[*Error](err)
+			if !ok || !e.MayHaveRun || !strings.Contains(err.Error(), "nothing came for 6m0s") || time.Since(start) != idle {
+				t.Errorf("%s, after %s: %v", name, time.Since(start), err)
+			}
+			if s := c.Stats(); s.InFlight != 0 {
+				t.Errorf("%s: %d in flight", name, s.InFlight)
+			}
+		})
+	}
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		for range 4 {
+			io.WriteString(w, "x")
+			http.NewResponseController(w).Flush()
+			time.Sleep(idle - time.Second)
+		}
+	}
+	withServer(t, slow, func(t *testing.T, c *Client) {
+		resp, err := c.HTTPClient().Get("/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * idle) // the reader is slow too
+		if got := read(t, resp, nil); got != "xxxx" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// What was seen of an attempt that ended by its limit: nothing at all, or an
+// answer that did not end.
+func TestAttemptLimitSaysWhatWasSeen(t *testing.T) {
+	for says, serve := range map[string]http.HandlerFunc{
+		"nothing came back for 8m0s":        func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"the answer began, and did not end": func(w http.ResponseWriter, r *http.Request) { dribble(w, r, 200, `{"ok":`) },
+	} {
+		withServer(t, serve, func(t *testing.T, c *Client) {
+			_, err := c.Call(t.Context(), "POST", "/x", nil, nil)
+			if !errors.Is(err, ErrProcessingTimeout) || !strings.Contains(err.Error(), says) {
+				t.Errorf("it does not say %q: %v", says, err)
+			}
+		})
+	}
 }

@@ -155,6 +155,7 @@ func (c *connCounter) register(conn net.Conn) (net.Conn, error) {
 		conn.Close()
 		return nil, net.ErrClosed
 	}
+	keepAlive(conn)
 	counted := &countedConn{Conn: conn, counter: c}
 	c.open[counted] = struct{}{}
 	c.opened++
@@ -176,6 +177,17 @@ func (c *connCounter) shut() {
 	c.mu.Unlock()
 	for _, conn := range all {
 		conn.Close()
+	}
+}
+
+// keepAlive has the system notice within 45 s that the other side is gone without
+// a word. The default takes two and a half minutes.
+func keepAlive(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6})
 	}
 }
 

@@ -64,6 +64,7 @@ const (
 	workerAuthAdvice = "it was the program on the worker that refused, not Runpod: ask what it wants; the API key ends at Runpod's edge and never reaches it"
 	workerPathAdvice = "check the path: it was the program on the worker that does not know it"
 	blockedAdvice    = "the network's edge blocked it, not Runpod: some User-Agents and networks are refused there, so try another one"
+	silentAdvice     = "the service itself answers sooner, so the connection fell silent on its way: check proxies, firewalls and NAT in between"
 	busyAdvice       = "workers answer other calls, but not enough for all: give it more time, raise the endpoint's maximum workers, or send less at once"
 )
 
@@ -160,7 +161,11 @@ func classifyError(s Observation) decision {
 	}
 	switch {
 	case errors.Is(s.Err, errAttemptLimit):
-		return rerun(s, "attempt_timeout", "no answer within the attempt's limit", ErrProcessingTimeout)
+		d := rerun(s, "attempt_timeout", "no answer within the attempt's limit", ErrProcessingTimeout)
+		d.hint = silentAdvice
+		return d
+	case errors.Is(s.Err, errAnswerLimit):
+		return rerun(s, "attempt_timeout", "an answer that did not end within the limit", ErrProcessingTimeout)
 	case s.Sent:
 		return rerun(s, "connection_lost", "connection lost after the request was written", nil)
 	case isHostNotFound(s.Err):

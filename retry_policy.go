@@ -66,6 +66,13 @@ type RetryPolicy struct {
 	// answer a listing, and four times to put an object together.
 	// Default 1 min.
 	Stall time.Duration
+	// StreamIdle ends an answer that is read as it comes (by the caller of Do, by
+	// a client on Transport, by Call into an io.Writer) if its reader has waited
+	// this long and nothing came. Default 6 min: the service lets no request run
+	// longer than 5.5 (Runpod docs), so that no stream which lives meets it. What
+	// the caller takes between two reads does not count, and a socket after a 101
+	// is not bounded.
+	StreamIdle time.Duration
 }
 
 // DefaultRetryPolicy returns the policy of a Client that is given none.
@@ -83,6 +90,7 @@ func DefaultRetryPolicy() RetryPolicy {
 		BudgetSize:      100,
 		WarmFor:         5 * time.Minute,
 		Stall:           time.Minute,
+		StreamIdle:      6 * time.Minute,
 	}
 }
 
@@ -92,7 +100,7 @@ func (p *RetryPolicy) fields() []policyField {
 	return []policyField{
 		{"QueueWait", &p.QueueWait}, {"ProcessingLimit", &p.ProcessingLimit}, {"IdleTimeout", &p.IdleTimeout}, {"WarmFor", &p.WarmFor}, {"Grace", &p.Grace},
 		{"BaseBackoff", &p.BaseBackoff}, {"MaxBackoff", &p.MaxBackoff}, {"Jitter", &p.Jitter},
-		{"MaxRetryAfter", &p.MaxRetryAfter}, {"GiveUp", &p.GiveUp}, {"BudgetRefill", &p.BudgetRefill}, {"Stall", &p.Stall},
+		{"MaxRetryAfter", &p.MaxRetryAfter}, {"GiveUp", &p.GiveUp}, {"BudgetRefill", &p.BudgetRefill}, {"Stall", &p.Stall}, {"StreamIdle", &p.StreamIdle},
 	}
 }
 
