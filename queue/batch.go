@@ -35,7 +35,7 @@ func NewBatch[Out any](ctx context.Context, q *Client, requests ...Request) (*Ba
 	if len(requests) > maxBatch {
 		return nil, refuse(c.op(), "requests", "%d: a batch takes at most %d", len(requests), maxBatch)
 	}
-	pages, err := paginate(c.op(), requests)
+	pages, err := paginate(c.op(), requests, pageRoom)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (b *Batch[Out]) Add(ctx context.Context, requests ...Request) error {
 	if err := b.check(ctx, &c); err != nil {
 		return err
 	}
-	pages, err := paginate(c.op(), requests)
+	pages, err := paginate(c.op(), requests, pageRoom)
 	if err != nil {
 		return err
 	}

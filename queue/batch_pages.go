@@ -15,18 +15,18 @@ const (
 	batchPage    = 200 // results that are asked for at once
 )
 
-// paginate encodes requests, in groups that fit into a call; one at least, which
-// may be empty.
-func paginate(op string, requests []Request) ([][]json.RawMessage, error) {
-	pages, room := [][]json.RawMessage{{}}, pageRoom
+// paginate encodes requests, in groups that fit into a call of that size; one
+// group at least, which may be empty.
+func paginate(op string, requests []Request, size int) ([][]json.RawMessage, error) {
+	pages, room := [][]json.RawMessage{{}}, size
 	for i := range requests {
-		data, err := requests[i].encode(op, pageRoom)
+		data, err := requests[i].encode(op, size)
 		if err != nil {
 			return nil, numbered(err, i)
 		}
 		last := len(pages) - 1
 		if room -= len(data) + 1; room < 0 && len(pages[last]) > 0 {
-			pages, room = append(pages, nil), pageRoom-len(data)-1
+			pages, room = append(pages, nil), size-len(data)-1
 			last++
 		}
 		pages[last] = append(pages[last], data)

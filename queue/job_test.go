@@ -49,3 +49,18 @@ func TestNotFoundRightAfterRun(t *testing.T) {
 		}
 	})
 }
+
+// Queued once more, a job may be unknown for a moment too.
+func TestNotFoundRightAfterRetry(t *testing.T) {
+	inBubble(t, jobEndpoint(), func(t *testing.T, srv *runpodtest.Server, q *Client) {
+		job := runJob(t, q, "fail")
+		job.Wait(t.Context())
+		if err := job.Retry(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rule := srv.Fault(runpodtest.Fault{On: runpodtest.OnJobs, Path: "*/status/*", Times: 3, Do: runpodtest.Answer(404, "")})
+		if _, err := job.Wait(t.Context()); !errors.Is(err, ErrFailed) || rule.Fired() != 3 {
+			t.Errorf("%v after %d", err, rule.Fired())
+		}
+	})
+}

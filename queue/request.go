@@ -56,7 +56,7 @@ func (r *Request) check(op string) error {
 	switch {
 	case r.Webhook != "" && !isWebURL(r.Webhook):
 		return refuse(op, "Request.Webhook", "want an http or https URL")
-	case r.ExecutionTimeout != 0 && r.ExecutionTimeout <= 5*time.Second:
+	case r.ExecutionTimeout != 0 && r.ExecutionTimeout.Milliseconds() <= 5000:
 		return refuse(op, "Request.ExecutionTimeout", "%v: the service wants more than 5 s", r.ExecutionTimeout)
 	case r.TTL != 0 && (r.TTL < 10*time.Second || r.TTL > 7*24*time.Hour):
 		return refuse(op, "Request.TTL", "%v: the service takes 10 s to a week", r.TTL)

@@ -84,37 +84,49 @@ func TestInputs(t *testing.T) {
 
 // One set of limits: the service's own words are "10MiB".
 func TestLimitsOfSize(t *testing.T) {
-	var got int64
-	q := served(t, func(w http.ResponseWriter, r *http.Request) {
-		got, _ = io.Copy(io.Discard, r.Body)
-		io.WriteString(w, `{"id":"j","status":"COMPLETED","output":1}`)
-	})
+	if maxRun != 10<<20 || maxRunSync != 20<<20 || maxBatchBody != 10<<20 {
+		t.Errorf("%d, %d and %d", maxRun, maxRunSync, maxBatchBody)
+	}
 	of := func(size int) Request { // whose JSON has so many bytes
 		return Request{Input: strings.Repeat("x", size-len(`{"input":""}`))}
 	}
-	run := func(r Request) error { _, err := Run[any](t.Context(), q, r); return err }
-	sync := func(r Request) error { _, err := RunSync[any](t.Context(), q, r); return err }
-	batch := func(r Request) error { _, err := NewBatch[any](t.Context(), q, r); return err }
-	for _, tt := range []struct {
-		name string
-		size int
-		send func(Request) error
-		ok   bool
-	}{
-		{"10.2 MB by /run", 10_200_000, run, true},
-		{"10 MiB by /run", 10 << 20, run, true},
-		{"more than that by /run", 10<<20 + 1, run, false},
-		{"20 MiB by /runsync", 20 << 20, sync, true},
-		{"more than that by /runsync", 20<<20 + 1, sync, false},
-		{"10 MiB in a batch, which has a bracket around it", 10 << 20, batch, false},
-	} {
-		got = 0
-		err := tt.send(of(tt.size))
-		if tt.ok && (err != nil || got < int64(tt.size)) {
-			t.Errorf("%s: %d bytes arrived, %v", tt.name, got, err)
+	for size, fits := range map[int]bool{999: true, 1000: true, 1001: false} {
+		r := of(size)
+		data, err := r.encode("POST /run", 1000)
+		if fits && (err != nil || len(data) != size) || !fits && (!errors.Is(err, runpod.ErrTooLarge) || problem(t, err).Field != "Request.Input") {
+			t.Errorf("%d bytes: %d, %v", size, len(data), err)
 		}
-		if !tt.ok && (!errors.Is(err, runpod.ErrTooLarge) || got > 0) {
-			t.Errorf("%s: %d bytes arrived, %v", tt.name, got, err)
+	}
+	var got int64
+	q := served(t, func(w http.ResponseWriter, r *http.Request) {
+		got, _ = io.Copy(io.Discard, r.Body)
+		io.WriteString(w, `{"id":"j","status":"IN_QUEUE"}`)
+	})
+	if _, err := Run[any](t.Context(), q, of(10_200_000)); err != nil || got != 10_200_000 {
+		t.Errorf("10.2 MB by /run: %d bytes arrived, %v", got, err)
+	}
+}
+
+// Times are refused before they are sent where the service would refuse them.
+func TestBoundsOfTimes(t *testing.T) {
+	const week = 7 * 24 * time.Hour
+	for _, tt := range []struct {
+		r     Request
+		field string
+	}{
+		{Request{TTL: 10 * time.Second}, ""}, {Request{TTL: week}, ""},
+		{Request{TTL: 10*time.Second - 1}, "Request.TTL"}, {Request{TTL: week + 1}, "Request.TTL"}, {Request{TTL: -1}, "Request.TTL"},
+		{Request{ExecutionTimeout: 5001 * time.Millisecond}, ""},
+		{Request{ExecutionTimeout: 5*time.Second + 1}, "Request.ExecutionTimeout"}, {Request{ExecutionTimeout: -1}, "Request.ExecutionTimeout"},
+		{Request{Wait: time.Second}, ""}, {Request{Wait: 5 * time.Minute}, ""},
+		{Request{Wait: time.Second - 1}, "Request.Wait"}, {Request{Wait: 5*time.Minute + 1}, "Request.Wait"}, {Request{Wait: -1}, "Request.Wait"},
+		{Request{Webhook: "https://example.org/hook"}, ""},
+		{Request{Webhook: "ftp://example.org"}, "Request.Webhook"}, {Request{Webhook: "https://"}, "Request.Webhook"}, {Request{Webhook: "://"}, "Request.Webhook"},
+	} {
+		tt.r.Input = 1
+		_, err := tt.r.encode("POST /run", maxRun)
+		if e, _ := errors.AsType[*runpod.Error](err); (e != nil) != (tt.field != "") || e != nil && e.Field != tt.field {
+			t.Errorf("%+v: %v", tt.r, err)
 		}
 	}
 }

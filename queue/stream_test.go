@@ -50,6 +50,9 @@ func TestStream(t *testing.T) {
 				if n != tt.parts || !errors.Is(end, tt.kind) && !tt.lost {
 					t.Errorf("%d parts, then %v", n, end)
 				}
+				if calls, _ := srv.JobCalls(); calls["stream"] > 90 { // 275 s, at last every 5 s
+					t.Errorf("asked %d times", calls["stream"])
+				}
 				if e, _ := errors.AsType[*runpod.Error](end); tt.lost && (e == nil || !e.MayHaveRun || e.JobID != job.ID) {
 					t.Errorf("parts may be lost, and the error is %v", end)
 				}
