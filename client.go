@@ -57,7 +57,7 @@ func newRooms(cfg *config, life *lifetime) *rooms {
 		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
 	}
 	r.readiness = newReadiness(r.life, cfg.control, r.ep.answeredAt, placeOf(cfg.s3))
-	r.holds = newHolds(r.life, cfg.control, costs, cfg.observers, cfg.logger, openHoldStores(r.volume))
+	r.holds = newHolds(r.life, costs, cfg.observers, &holdMinimum{control: cfg.control, logger: cfg.logger, open: openHoldStores(r.volume)})
 	return r
 }
 
@@ -373,7 +373,7 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.in().r
 // Stats returns what the Client has done so far. It is cheap enough to be called
 // every second. Its figures are read one after the other, so two of them may
 // differ by a call that ended in between.
-func (c *Client) Stats() Stats { return gather(c.in().calls, c.in().volume, c.in().holds) }
+func (c *Client) Stats() Stats { return gather(c.in().calls, c.in().volume, c.in().holds.cost) }
 
 // RetryPolicy returns the policy in use, with the defaults filled in.
 func (c *Client) RetryPolicy() RetryPolicy { return c.in().config.policy }

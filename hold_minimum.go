@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"slices"
@@ -202,4 +203,41 @@ func (m *holdMinimum) reach(ctx context.Context, v holdView, want func(book) int
 		set = now.MinWorkers
 	}
 	return errors.New("others keep changing the minimum of workers")
+}
+
+// closeTime is how long a release may take that no caller waits for, or that Close
+// waits for.
+const closeTime = 5 * time.Second
+
+// undo lowers the minimum to what it is without a hold, and removes its record.
+func (m *holdMinimum) undo(ctx context.Context, r HoldRecord) error {
+	_, err := m.lower(ctx, &r, func(other HoldRecord) bool { return other.ID == r.ID })
+	return err
+}
+
+// takeBack takes back a hold that came only half about.
+func (m *holdMinimum) takeBack(ctx context.Context, r HoldRecord) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if err := m.undo(ctx, r); err != nil {
+		m.abandon(ctx, r)
+		m.logger.LogAttrs(ctx, slog.LevelWarn, "minimum workers may be left raised", slog.String("error", stuck(r, err).Error()))
+	}
+}
+
+// abandon marks a record, as far as that works, so that the next client clears
+// it without waiting for it to become stale.
+func (m *holdMinimum) abandon(ctx context.Context, r HoldRecord) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	r.Phase = phaseLowering
+	if store, err := m.open(r.Endpoint); err == nil {
+		store.save(ctx, r) // if that fails too, it becomes stale
+	}
+}
+
+// stuck is the error of a release that did not come about.
+func stuck(r HoldRecord, err error) error {
+	return &Error{Op: "release workers", Err: fmt.Errorf("endpoint %s may be left with a minimum of %d workers: %w", r.Endpoint, r.Workers, err),
+		Advice: "release it again, or run: runpod-workers release; until then idle workers are paid for"}
 }

@@ -59,7 +59,7 @@ type Stats struct {
 
 // gather reads every counter. They are read one after the other, so that a
 // call may end between two of them.
-func gather(calls *caller, v *volume, h *holds) Stats {
+func gather(calls *caller, v *volume, h *holdCost) Stats {
 	ep := calls.ep
 	s := Stats{
 		Calls:        ep.counts.calls.Load(),
@@ -85,7 +85,7 @@ func gather(calls *caller, v *volume, h *holds) Stats {
 	}
 	s.HeldWorkers, s.HeldWorkerSeconds = h.totals()
 	s.WakePings, s.WarmWorkerSeconds = calls.wake.totals()
-	s.CapReached = h.costs.capped()
+	s.CapReached = h.spending.capped()
 	s.InFlight, s.PeakInFlight, s.Waiting = ep.admission.gate.Counts()
 	s.Limit = ep.admission.gate.Limit()
 	s.S3InUse, _, s.S3Waiting = v.gw.pool.Counts()
