@@ -101,7 +101,7 @@ func (a *api) send(ctx context.Context, c call) (*runpod.Response, error) {
 }
 
 // readOnly are the calls that change nothing and that Runpod's local development
-// server takes by POST only (reported by users), where the docs have GET.
+// server takes by POST only (reported by users). The docs say GET.
 var readOnly = [...]string{"status", "stream"}
 
 // exchange sends a call by its documented method, or by the one that the service

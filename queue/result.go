@@ -39,7 +39,7 @@ type Result[Out any] struct {
 // (a pointer, any, [json.RawMessage]), or struct{} if they always do.
 var ErrNoOutput = errors.New("the job completed without an output")
 
-// resultOf gives a report the caller's type.
+// resultOf returns a report with its output in the caller's type.
 func resultOf[Out any](c *call, r *report) (Result[Out], error) {
 	result := Result[Out]{
 		ID: string(r.ID), State: r.state(), Failure: r.Failure, Retries: r.Retries.int(), WorkerID: string(r.WorkerID),
