@@ -63,6 +63,15 @@ func newWindow(asked int, p RetryPolicy) *window {
 	return &window{asked: asked, limit: asked, wait: p.QueueWait, probe: max(p.MaxBackoff/20, 1), workers: map[string]time.Time{}}
 }
 
+// resize changes what the caller allows. A limit that nothing but that has set
+// follows it.
+func (w *window) resize(asked int) {
+	if w.limit == w.asked {
+		w.limit = asked
+	}
+	w.asked, w.limit = asked, min(w.limit, asked)
+}
+
 // restart forgets everything: nothing is in flight any more, and the workers
 // may be gone when something is again.
 func (w *window) restart() {
@@ -179,6 +188,16 @@ func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
 		a.gate.SetLimit(math.MaxInt)
 	}
 	return a
+}
+
+// resize changes how many requests the caller allows.
+func (a *admission) resize(asked int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.window.resize(asked)
+	if a.mode != AdmissionOff {
+		a.adjust()
+	}
 }
 
 // observe takes in what an attempt has shown about the endpoint. An attempt has

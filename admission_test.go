@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -197,5 +198,69 @@ func TestAdmissionModes(t *testing.T) {
 				t.Errorf("%v: %d in flight, want %d", mode, st.PeakInFlight, want)
 			}
 		}, WithAdmission(mode), WithMaxInFlight(4))
+	}
+}
+
+// The limit follows what the caller allows, unless the endpoint has shown that
+// less is better.
+func TestWindowIsResized(t *testing.T) {
+	w := newWindowAt(10)
+	if w.resize(20); w.limit != 20 || w.asked != 20 {
+		t.Errorf("open, raised: %d of %d", w.limit, w.asked)
+	}
+	w.refused(w.now, time.Second, 5) // at once
+	if w.resize(30); w.limit != 5 || w.asked != 30 {
+		t.Errorf("held back, raised: %d of %d", w.limit, w.asked)
+	}
+	if w.resize(3); w.limit != 3 || w.asked != 3 {
+		t.Errorf("held back, lowered: %d of %d", w.limit, w.asked)
+	}
+}
+
+func TestSetMaxInFlight(t *testing.T) {
+	for _, mode := range []Admission{AdmissionAdaptive, AdmissionFixed} {
+		cfg := runpodtest.Config{MinWorkers: 3, MaxWorkers: 3, Concurrency: 20, ServiceTime: runpodtest.Fixed(10 * time.Second)}
+		inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *Client) {
+			done := make(chan int)
+			go func() {
+				n := 0
+				for r, err := range c.RunAll(t.Context(), tryonlessJobs(200)) {
+					if err != nil {
+						t.Error(r.JobID, err)
+					}
+					n++
+				}
+				done <- n
+			}()
+			in := func(want int, after time.Duration) {
+				t.Helper()
+				time.Sleep(after)
+				synctest.Wait()
+				if st := c.Stats(); st.InFlight != want || st.Limit != want {
+					t.Errorf("%d in flight, limit %d, want %d", st.InFlight, st.Limit, want)
+				}
+			}
+			in(2, time.Second)
+			for _, n := range []int{12, 40, 5} {
+				if err := c.SetMaxInFlight(n); err != nil {
+					t.Error(err)
+				}
+				in(n, 11*time.Second)
+			}
+			if err := c.SetMaxInFlight(0); err != nil {
+				t.Error(err)
+			}
+			in(defaultMaxInFlight, time.Second)
+			if err := c.SetMaxInFlight(-1); fieldOf(err) != "n" || !errors.Is(err, ErrBadRequest) {
+				t.Errorf("got %v", err)
+			}
+			if n := <-done; n != 200 {
+				t.Errorf("%d results", n)
+			}
+			nothingHeld(t, c)
+		}, WithAdmission(mode), WithMaxInFlight(2), WithS3Conns(1))
+	}
+	if err := new(Client).SetMaxInFlight(3); fieldOf(err) != "Client" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -178,7 +178,8 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// place waits for a place in flight. The attempt that gets it gives it back.
+// place waits for a place in flight, and for the limit shared with others. The
+// attempt that gets it gives it back.
 func (c *call) place() error {
 	c.pending = nil
 	if !c.options.light {
@@ -192,26 +193,47 @@ func (c *call) place() error {
 	}
 	a.ep, a.Number, a.placed = c.ep, len(c.attempts)+1, !c.options.light
 	c.pending = a
+	if err := c.awaitShare(a); err != nil {
+		a.finish()
+		c.pending = nil
+		return err
+	}
 	return nil
 }
 
+// awaitPlace waits for a place. A call that waited in vain says for what.
 func (c *call) awaitPlace() error {
 	gate := c.ep.admission.gate
-	came := time.Now()
-	err := gate.AcquireAgain(c, c.life.done, &c.ticket)
-	waited := time.Since(came)
-	c.waitedPlace += waited
-	c.ep.counts.waitedPlace.Add(int64(waited))
-	switch {
-	case err == nil:
-		return nil
-	case c.life.isClosed():
-		return ErrClosed
-	case waited == 0: // the context was over before
+	waited, err := c.waiting(func() error { return gate.AcquireAgain(c, c.life.done, &c.ticket) })
+	if err == nil || waited == 0 || c.life.isClosed() {
 		return err
 	}
 	return fmt.Errorf("it waited %s for one of %s in flight (WithMaxInFlight): a streamed answer keeps its place until it is read to its end or closed",
 		waited.Round(time.Millisecond), plural(gate.Limit(), "place"))
+}
+
+// awaitShare waits for the limit that is shared with others, for an attempt that
+// has its place.
+func (c *call) awaitShare(a *attempt) error {
+	if !a.placed || c.ep.shared == nil {
+		return nil
+	}
+	_, err := c.waiting(func() error { return a.share(c, c.life, c.ep.shared) })
+	return err
+}
+
+// waiting counts what is waited for a place. A wait that closing the Client has
+// ended returns ErrClosed.
+func (c *call) waiting(wait func() error) (time.Duration, error) {
+	came := time.Now()
+	err := wait()
+	waited := time.Since(came)
+	c.waitedPlace += waited
+	c.ep.counts.waitedPlace.Add(int64(waited))
+	if err != nil && c.life.isClosed() {
+		err = ErrClosed
+	}
+	return waited, err
 }
 
 // pace waits for the rate limit's turn, if there is one. A call that has waited

@@ -28,6 +28,7 @@ type attempt struct {
 	placed  bool        // it has a place in flight
 	ended   atomic.Bool // the place was given back
 	reply   attemptBody
+	release func()    // gives back what is shared with others; nil: nothing is
 	reader  *lifetime // counts the body that a caller reads; nil: none does
 	drained bool      // nothing of the answer is left to read
 
@@ -58,6 +59,9 @@ func (a *attempt) finish() {
 	}
 	if a.placed {
 		defer a.ep.admission.gate.Release()
+	}
+	if a.release != nil {
+		defer a.release()
 	}
 	if a.reader != nil {
 		defer a.reader.unread()

@@ -1,6 +1,7 @@
 package runpod
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func newRooms(cfg *config, life *lifetime) *rooms {
 	r.runner = &runner{
 		life: r.life, volume: r.volume, calls: r.calls, all: cfg.observers, missing: cfg.missingForS3, logger: cfg.logger,
 		cleanup: cfg.policy.Stall,
-		most:    cfg.maxInFlight + cfg.s3Conns, // full uploads beside a full endpoint: more jobs could use nothing
+		conns:   cfg.s3Conns, most: cfg.maxInFlight + cfg.s3Conns,
 	}
 	r.readiness = newReadiness(r.life, cfg.control, r.ep.answeredAt, placeOf(cfg.s3))
 	r.holds = newHolds(r.life, costs, cfg.observers, &holdMinimum{control: cfg.control, logger: cfg.logger, open: openHoldStores(r.volume)})
@@ -378,6 +379,27 @@ func (c *Client) Stats() Stats { return gather(c.in().calls, c.in().volume, c.in
 // RetryPolicy returns the policy in use, with the defaults filled in.
 func (c *Client) RetryPolicy() RetryPolicy { return c.in().config.policy }
 
+// SetMaxInFlight changes what [WithMaxInFlight] has set, at once: requests that
+// wait are sent, or those beyond the new number are let end and no further one
+// is begun until enough have. A RunAll under way reads as many more jobs ahead.
+// 0 means the default; a negative number is refused. With [AdmissionOff] it
+// changes only how far RunAll reads ahead.
+func (c *Client) SetMaxInFlight(n int) error { return c.in().resize(n) }
+
+func (r *rooms) resize(n int) error {
+	const op = "set max in flight"
+	switch {
+	case r.config.unmade:
+		return errUnmade(op)
+	case n < 0:
+		return refuse(op, "n", "%d is negative", n)
+	}
+	n = cmp.Or(n, defaultMaxInFlight)
+	r.ep.resize(n)
+	r.runner.resize(n)
+	return nil
+}
+
 // Shutdown ends the Client gracefully: it refuses new operations with
 // [ErrClosed], lets those in flight end, retries included, and returns when all
 // have ended and the bodies that [Client.Do] has returned are read or closed.
@@ -398,9 +420,9 @@ func (c *Client) Shutdown(ctx context.Context) error { return c.in().shutdown(ct
 //
 // The loop of a RunAll may call Close. The functions of a job, an observer or a
 // classifier must not: Close waits for them.
-func (c *Client) Close() error { return c.in().close() }
+func (c *Client) Close() error { return c.in().closeAll() }
 
-func (r *rooms) close() error {
+func (r *rooms) closeAll() error {
 	r.life.close()
 	r.calls.abort()
 	r.life.settle()
@@ -416,8 +438,8 @@ func (r *rooms) shutdown(ctx context.Context) error {
 		return refuse(op, "ctx", "it is nil")
 	}
 	r.life.drain()
-	left := r.life.finish(ctx)
-	err := r.close()
+	left := r.life.drained(ctx)
+	err := r.closeAll()
 	if left == 0 {
 		return err
 	}

@@ -49,6 +49,7 @@ type config struct {
 	maxInFlight int
 	admission   Admission
 	limiter     *rate.Limiter
+	shared      Limiter
 	policy      RetryPolicy
 	classifiers []Classifier
 

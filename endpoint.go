@@ -2,6 +2,7 @@ package runpod
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ type endpoint struct {
 	conns     *connCounter
 	admission *admission
 	limiter   *rate.Limiter // nil: no limit
+	shared    Limiter       // nil: none
 	policy    RetryPolicy
 	first     []Classifier
 	observers observers
@@ -45,6 +47,7 @@ func newEndpoint(c *config) *endpoint {
 		secrets:   c.secrets(),
 		conns:     newConnCounter(),
 		limiter:   c.limiter,
+		shared:    c.shared,
 		policy:    c.policy,
 		first:     c.classifiers,
 		observers: c.observers,
@@ -53,11 +56,19 @@ func newEndpoint(c *config) *endpoint {
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
 	ep.transport = c.cloneTransport(ep.conns)
-	ep.transport.MaxIdleConns = c.maxInFlight
-	ep.transport.MaxIdleConnsPerHost = c.maxInFlight
+	// No more connections can be idle than there were requests in flight, whose
+	// number may change while the transport is in use.
+	ep.transport.MaxIdleConns = 0
+	ep.transport.MaxIdleConnsPerHost = math.MaxInt
 	ep.transport.MaxConnsPerHost = 0
 	ep.transport.ResponseHeaderTimeout = 0 // the attempt's limit is the policy's
 	return ep
+}
+
+// resize changes how many requests may be in flight.
+func (ep *endpoint) resize(inFlight int) {
+	ep.admission.resize(inFlight)
+	ep.budgets.resize(inFlight, ep.policy)
 }
 
 // pilot shortens a delay if nothing is in flight: if every caller slept for

@@ -52,7 +52,32 @@ func (r *runner) newBatch(ctx context.Context, jobs iter.Seq[Job]) (*batch, erro
 	if err != nil {
 		return nil, err
 	}
-	return &batch{runner: r, op: o, room: line.NewGate(r.most), outcomes: make(chan outcome, r.most)}, nil
+	b := &batch{runner: r, op: o, outcomes: make(chan outcome)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b.room = line.NewGate(r.most)
+	if r.batches == nil {
+		r.batches = map[*batch]struct{}{}
+	}
+	r.batches[b] = struct{}{}
+	return b, nil
+}
+
+// resize sets how many jobs are under way to what fills an endpoint with so many
+// requests in flight and the S3 pool: more jobs could use nothing.
+func (r *runner) resize(inFlight int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.most = inFlight + r.conns
+	for b := range r.batches {
+		b.room.SetLimit(r.most)
+	}
+}
+
+func (r *runner) forget(b *batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.batches, b)
 }
 
 // start reads the jobs and starts each when there is room.
@@ -75,7 +100,8 @@ func (b *batch) start(jobs iter.Seq[Job]) error {
 }
 
 // begin runs a job on a goroutine of its own, and reports it whatever its
-// functions do. That never blocks: every job has its place in the channel.
+// functions do. A report waits until the loop takes it: that holds nothing up,
+// since the job has given back all it had.
 func (b *batch) begin(job Job, index int) {
 	t := b.runner.newTrip(job, index)
 	b.running.Go(func() {
@@ -100,6 +126,7 @@ func (b *batch) stop() {
 	for range b.outcomes {
 	}
 	b.op.end()
+	b.runner.forget(b)
 	if p, ok := b.broke.(*line.Panic); ok {
 		panic(p)
 	}

@@ -12,7 +12,9 @@ import (
 // The zero value belongs to a Client that was not made by New, and lets nothing
 // begin.
 type lifetime struct {
-	done chan struct{} // closed with the Client
+	ctx  context.Context // ends with the Client
+	end  context.CancelFunc
+	done <-chan struct{} // ctx's
 
 	mu      sync.RWMutex
 	stage   stage
@@ -35,7 +37,10 @@ const (
 )
 
 func newLifetime() *lifetime {
-	return &lifetime{stage: stageOpen, done: make(chan struct{}), changed: make(chan struct{})}
+	l := &lifetime{stage: stageOpen, changed: make(chan struct{})}
+	l.ctx, l.end = context.WithCancel(context.Background())
+	l.done = l.ctx.Done()
+	return l
 }
 
 // enter lets a call begin; leave is its end.
@@ -95,6 +100,14 @@ func (l *lifetime) isClosed() bool {
 	default:
 		return false
 	}
+}
+
+// bind returns a context that ends with ctx, and with [ErrClosed] when the Client
+// is closed, for what a call waits for outside of us. Cancel it when done.
+func (l *lifetime) bind(ctx context.Context) (context.Context, context.CancelFunc) {
+	bound, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
+	return bound, func() { stop(); cancel(nil) }
 }
 
 // isEnding reports whether nothing more may begin.
@@ -192,7 +205,7 @@ func (l *lifetime) close() {
 	}
 	if l.stage != stageUnmade {
 		l.stage = stageClosed
-		close(l.done)
+		l.end()
 	}
 	for o := l.active; o != nil; o = o.older {
 		o.cancel(ErrClosed)
@@ -203,9 +216,9 @@ func (l *lifetime) close() {
 // counted.
 func (l *lifetime) settle() { l.await(context.Background(), l.busy.Load) }
 
-// finish waits until nothing is in progress and no body is read any more, or
+// drained waits until nothing is in progress and no body is read any more, or
 // until ctx ends. It returns how many of them there are still.
-func (l *lifetime) finish(ctx context.Context) int64 {
+func (l *lifetime) drained(ctx context.Context) int64 {
 	return l.await(ctx, func() int64 { return l.busy.Load() + l.reading.Load() })
 }
 

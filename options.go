@@ -227,6 +227,17 @@ func WithRateLimit(l rate.Limit, burst int) Option {
 	}
 }
 
+// WithLimiter sets a limit of requests in flight that is shared with others, in
+// this process or elsewhere. It is asked once for each place that a request
+// takes, after the Client's own bound, so that who waits for it holds up no more
+// than its own Client. Default: none, which nil means too.
+func WithLimiter(l Limiter) Option {
+	return func(c *config) error {
+		c.shared = l
+		return nil
+	}
+}
+
 // WithRetryPolicy sets the times by which calls and transfers are retried. A
 // zero field means its default, see [RetryPolicy]; most callers set GiveUp, if
 // anything. A negative field is refused, and so is a BaseBackoff above

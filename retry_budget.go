@@ -66,15 +66,23 @@ func (b *budgets) left(now time.Time) float64 {
 // what as many calls as may be in flight send while they all back off, and so
 // bounds what more calls than that can send.
 func newBudgets(inFlight int, p RetryPolicy) *budgets {
+	b := &budgets{trouble: newBudget(float64(p.BudgetSize), 0), cold: newBudget(5*float64(inFlight), 0)}
+	b.resize(inFlight, p)
+	return b
+}
+
+// resize makes the budgets those of so many calls in flight. What was spent
+// stays spent.
+func (b *budgets) resize(inFlight int, p RetryPolicy) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	n := float64(inFlight)
-	refill := p.BudgetRefill
-	if refill == 0 {
-		refill = time.Duration(float64(p.MaxBackoff) / n)
+	b.trouble.refill = max(p.BudgetRefill, 1)
+	if p.BudgetRefill == 0 {
+		b.trouble.refill = max(time.Duration(float64(p.MaxBackoff)/n), 1)
 	}
-	return &budgets{
-		trouble: newBudget(float64(p.BudgetSize), refill),
-		cold:    newBudget(5*n, time.Duration(float64(p.MaxBackoff)/2/n)),
-	}
+	b.cold.tokens += 5*n - b.cold.size
+	b.cold.size, b.cold.refill = 5*n, max(time.Duration(float64(p.MaxBackoff)/2/n), 1)
 }
 
 // charge pays for a retry and returns how long the payment takes. A refusal that
