@@ -63,9 +63,9 @@ func newWindow(asked int, p RetryPolicy) *window {
 	return &window{asked: asked, limit: asked, wait: p.QueueWait, probe: max(p.MaxBackoff/20, 1), workers: map[string]time.Time{}}
 }
 
-// resize changes what the caller allows. A limit that nothing but that has set
+// allow changes what the caller allows. A limit that nothing but that has set
 // follows it.
-func (w *window) resize(asked int) {
+func (w *window) allow(asked int) {
 	if w.limit == w.asked {
 		w.limit = asked
 	}
@@ -190,11 +190,11 @@ func newAdmission(mode Admission, asked int, p RetryPolicy) *admission {
 	return a
 }
 
-// resize changes how many requests the caller allows.
-func (a *admission) resize(asked int) {
+// allow changes how many requests the caller allows.
+func (a *admission) allow(asked int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.window.resize(asked)
+	a.window.allow(asked)
 	if a.mode != AdmissionOff {
 		a.adjust()
 	}

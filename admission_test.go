@@ -205,14 +205,14 @@ func TestAdmissionModes(t *testing.T) {
 // less is better.
 func TestWindowIsResized(t *testing.T) {
 	w := newWindowAt(10)
-	if w.resize(20); w.limit != 20 || w.asked != 20 {
+	if w.allow(20); w.limit != 20 || w.asked != 20 {
 		t.Errorf("open, raised: %d of %d", w.limit, w.asked)
 	}
 	w.refused(w.now, time.Second, 5) // at once
-	if w.resize(30); w.limit != 5 || w.asked != 30 {
+	if w.allow(30); w.limit != 5 || w.asked != 30 {
 		t.Errorf("held back, raised: %d of %d", w.limit, w.asked)
 	}
-	if w.resize(3); w.limit != 3 || w.asked != 3 {
+	if w.allow(3); w.limit != 3 || w.asked != 3 {
 		t.Errorf("held back, lowered: %d of %d", w.limit, w.asked)
 	}
 }

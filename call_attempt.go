@@ -72,6 +72,18 @@ func (a *attempt) finish() {
 	}
 }
 
+// share waits for a limit that is shared with others, for an attempt that has
+// its place already.
+func (a *attempt) share(ctx context.Context, life *lifetime, shared Limiter) error {
+	ctx, cancel := life.bind(ctx)
+	defer cancel()
+	release, err := shared.Acquire(ctx)
+	if err == nil {
+		a.release = release
+	}
+	return err
+}
+
 // traced returns the context to send the request with, which has net/http say
 // how far the request has come.
 func (a *attempt) traced() context.Context {

@@ -28,6 +28,7 @@ type rooms struct {
 	store     *store
 	calls     *caller
 	runner    *runner
+	batches   *batches
 	warmer    *warmer
 	readiness *readiness
 	holds     *holds
@@ -55,8 +56,8 @@ func newRooms(cfg *config, life *lifetime) *rooms {
 	r.runner = &runner{
 		life: r.life, volume: r.volume, calls: r.calls, all: cfg.observers, missing: cfg.missingForS3, logger: cfg.logger,
 		cleanup: cfg.policy.Stall,
-		conns:   cfg.s3Conns, most: cfg.maxInFlight + cfg.s3Conns,
 	}
+	r.batches = newBatches(r.runner, cfg.maxInFlight, cfg.s3Conns)
 	r.readiness = newReadiness(r.life, cfg.control, r.ep.answeredAt, placeOf(cfg.s3))
 	r.holds = newHolds(r.life, costs, cfg.observers, &holdMinimum{control: cfg.control, logger: cfg.logger, open: openHoldStores(r.volume)})
 	return r
@@ -118,7 +119,7 @@ func (c *Client) Run(ctx context.Context, job Job) (Result, error) {
 // that is the job's error, with the stack in its text; the other jobs go on. If
 // the sequence does, the loop does too, when the jobs that were read have ended.
 func (c *Client) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
-	return c.in().runner.runAll(ctx, jobs)
+	return c.in().batches.runAll(ctx, jobs)
 }
 
 // The volume.
@@ -384,9 +385,9 @@ func (c *Client) RetryPolicy() RetryPolicy { return c.in().config.policy }
 // is begun until enough have. A RunAll under way reads as many more jobs ahead.
 // 0 means the default; a negative number is refused. With [AdmissionOff] it
 // changes only how far RunAll reads ahead.
-func (c *Client) SetMaxInFlight(n int) error { return c.in().resize(n) }
+func (c *Client) SetMaxInFlight(n int) error { return c.in().setMaxInFlight(n) }
 
-func (r *rooms) resize(n int) error {
+func (r *rooms) setMaxInFlight(n int) error {
 	const op = "set max in flight"
 	switch {
 	case r.config.unmade:
@@ -395,8 +396,8 @@ func (r *rooms) resize(n int) error {
 		return refuse(op, "n", "%d is negative", n)
 	}
 	n = cmp.Or(n, defaultMaxInFlight)
-	r.ep.resize(n)
-	r.runner.resize(n)
+	r.ep.setMaxInFlight(n)
+	r.batches.makeRoom(n)
 	return nil
 }
 

@@ -65,10 +65,10 @@ func newEndpoint(c *config) *endpoint {
 	return ep
 }
 
-// resize changes how many requests may be in flight.
-func (ep *endpoint) resize(inFlight int) {
-	ep.admission.resize(inFlight)
-	ep.budgets.resize(inFlight, ep.policy)
+// setMaxInFlight changes how many requests may be in flight.
+func (ep *endpoint) setMaxInFlight(inFlight int) {
+	ep.admission.allow(inFlight)
+	ep.budgets.sizeFor(inFlight, ep.policy)
 }
 
 // pilot shortens a delay if nothing is in flight: if every caller slept for

@@ -333,5 +333,7 @@ func withServer(t *testing.T, h http.HandlerFunc, f func(t *testing.T, c *Client
 // inputs.
 func inputsLeft(t *testing.T, srv *runpodtest.Server) []string {
 	t.Helper()
-	return slices.DeleteFunc(remains(t, srv, "."), func(path string) bool { return !madeUpKey.MatchString(filepath.Base(path)) })
+	return slices.DeleteFunc(remains(t, srv, "."), func(path string) bool {
+		return filepath.Dir(path) != filepath.Clean(srv.VolumeDir) || !madeUpKey.MatchString(filepath.Base(path))
+	})
 }

@@ -74,11 +74,6 @@ type runner struct {
 	missing func(op string) error // what is not set of the volume, if anything
 	logger  *slog.Logger
 	cleanup time.Duration // what deleting a job's inputs may take
-
-	mu      sync.Mutex
-	conns   int                 // of the S3 pool
-	most    int                 // jobs that a RunAll has under way at once
-	batches map[*batch]struct{} // the RunAlls under way
 }
 
 // trip is one job under way. It belongs to one goroutine.

@@ -9,6 +9,22 @@ import (
 	"github.com/gpuburst/runpod-go/internal/line"
 )
 
+// batches are the RunAlls of a Client. It is safe for concurrent use.
+type batches struct {
+	runner *runner
+	conns  int // of the S3 pool
+
+	mu       sync.Mutex
+	most     int // jobs that a RunAll has under way at once
+	underWay map[*batch]struct{}
+}
+
+func newBatches(r *runner, inFlight, conns int) *batches {
+	all := &batches{runner: r, conns: conns, underWay: map[*batch]struct{}{}}
+	all.makeRoom(inFlight)
+	return all
+}
+
 // batch is one RunAll under way.
 type batch struct {
 	runner   *runner
@@ -25,15 +41,16 @@ type outcome struct {
 }
 
 // runAll is [Client.RunAll].
-func (r *runner) runAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
+func (all *batches) runAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
-		b, err := r.newBatch(ctx, jobs)
+		b, err := all.newBatch(ctx, jobs)
 		if err != nil {
 			yield(Result{Index: -1}, err)
 			return
 		}
+		defer all.forget(b)
 		defer b.stop()
-		go line.Guard(func() error { return b.start(jobs) }, b.finish)
+		go line.Guard(func() error { return b.start(jobs) }, b.complete)
 		for out := range b.outcomes {
 			b.room.Release()
 			if !yield(out.Result, out.err) {
@@ -43,41 +60,37 @@ func (r *runner) runAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Resul
 	}
 }
 
-func (r *runner) newBatch(ctx context.Context, jobs iter.Seq[Job]) (*batch, error) {
+func (all *batches) newBatch(ctx context.Context, jobs iter.Seq[Job]) (*batch, error) {
 	const op = "run all"
 	if jobs == nil {
 		return nil, refuse(op, "jobs", "it is nil")
 	}
-	o, err := r.life.follow(ctx, op)
+	o, err := all.runner.life.follow(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{runner: r, op: o, outcomes: make(chan outcome)}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b.room = line.NewGate(r.most)
-	if r.batches == nil {
-		r.batches = map[*batch]struct{}{}
-	}
-	r.batches[b] = struct{}{}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	b := &batch{runner: all.runner, op: o, outcomes: make(chan outcome), room: line.NewGate(all.most)}
+	all.underWay[b] = struct{}{}
 	return b, nil
 }
 
-// resize sets how many jobs are under way to what fills an endpoint with so many
-// requests in flight and the S3 pool: more jobs could use nothing.
-func (r *runner) resize(inFlight int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.most = inFlight + r.conns
-	for b := range r.batches {
-		b.room.SetLimit(r.most)
+// makeRoom sets how many jobs are under way to what fills an endpoint with so
+// many requests in flight and the S3 pool: more jobs could use nothing.
+func (all *batches) makeRoom(inFlight int) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.most = inFlight + all.conns
+	for b := range all.underWay {
+		b.room.SetLimit(all.most)
 	}
 }
 
-func (r *runner) forget(b *batch) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.batches, b)
+func (all *batches) forget(b *batch) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	delete(all.underWay, b)
 }
 
 // start reads the jobs and starts each when there is room.
@@ -87,7 +100,7 @@ func (b *batch) start(jobs iter.Seq[Job]) error {
 	}
 	index := 0
 	for job := range jobs {
-		b.begin(job, index)
+		b.launch(job, index)
 		index++
 		if err := b.room.Acquire(b.op); err != nil {
 			return err
@@ -99,10 +112,10 @@ func (b *batch) start(jobs iter.Seq[Job]) error {
 	return nil
 }
 
-// begin runs a job on a goroutine of its own, and reports it whatever its
+// launch runs a job on a goroutine of its own, and reports it whatever its
 // functions do. A report waits until the loop takes it: that holds nothing up,
 // since the job has given back all it had.
-func (b *batch) begin(job Job, index int) {
+func (b *batch) launch(job Job, index int) {
 	t := b.runner.newTrip(job, index)
 	b.running.Go(func() {
 		line.Guard(func() error { return t.run(b.op) }, func(err error) {
@@ -111,9 +124,9 @@ func (b *batch) begin(job Job, index int) {
 	})
 }
 
-// finish closes outcomes when all jobs have ended. It keeps what the sequence
+// complete closes outcomes when all jobs have ended. It keeps what the sequence
 // itself has done that is no error.
-func (b *batch) finish(err error) {
+func (b *batch) complete(err error) {
 	b.running.Wait()
 	b.broke = err
 	close(b.outcomes)
@@ -126,7 +139,6 @@ func (b *batch) stop() {
 	for range b.outcomes {
 	}
 	b.op.end()
-	b.runner.forget(b)
 	if p, ok := b.broke.(*line.Panic); ok {
 		panic(p)
 	}

@@ -12,15 +12,3 @@ type Limiter interface {
 	// return when ctx ends, which closing the Client does too.
 	Acquire(ctx context.Context) (release func(), err error)
 }
-
-// share waits for a limit that is shared with others, for an attempt that has
-// its place already.
-func (a *attempt) share(ctx context.Context, life *lifetime, shared Limiter) error {
-	ctx, cancel := life.bind(ctx)
-	defer cancel()
-	release, err := shared.Acquire(ctx)
-	if err == nil {
-		a.release = release
-	}
-	return err
-}

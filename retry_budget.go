@@ -67,13 +67,13 @@ func (b *budgets) left(now time.Time) float64 {
 // bounds what more calls than that can send.
 func newBudgets(inFlight int, p RetryPolicy) *budgets {
 	b := &budgets{trouble: newBudget(float64(p.BudgetSize), 0), cold: newBudget(5*float64(inFlight), 0)}
-	b.resize(inFlight, p)
+	b.sizeFor(inFlight, p)
 	return b
 }
 
-// resize makes the budgets those of so many calls in flight. What was spent
+// sizeFor makes the budgets those of so many calls in flight. What was spent
 // stays spent.
-func (b *budgets) resize(inFlight int, p RetryPolicy) {
+func (b *budgets) sizeFor(inFlight int, p RetryPolicy) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := float64(inFlight)
