@@ -21,7 +21,7 @@ import (
 // packages are those that blocks may name without importing them: from its name
 // in a block to its import path.
 var packages = map[string]string{
-	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "log": "log", "maps": "maps", "os": "os",
+	"context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "io": "io", "iter": "iter", "log": "log", "maps": "maps", "os": "os",
 	"slices": "slices", "strings": "strings", "synctest": "testing/synctest", "testing": "testing", "time": "time",
 
 	"runpod":     "github.com/gpuburst/runpod-go",
@@ -31,6 +31,7 @@ var packages = map[string]string{
 	"websocket":  "github.com/gpuburst/runpod-go/websocket",
 	"fleet":      "github.com/gpuburst/runpod-go/fleet",
 	"otelrunpod": "github.com/gpuburst/runpod-go/otelrunpod",
+	"embedded":   "github.com/gpuburst/runpod-go/fleet/embedded",
 	"ws":         "github.com/coder/websocket",
 	"openai":     "github.com/openai/openai-go/v3",
 	"option":     "github.com/openai/openai-go/v3/option",
@@ -40,7 +41,7 @@ var packages = map[string]string{
 var modules = map[string]string{
 	"websocket": "examples/websocket", "ws": "examples/websocket",
 	"openai": "examples/openai", "option": "examples/openai",
-	"fleet": "examples/fleet", "otelrunpod": "otelrunpod",
+	"fleet": "fleet", "embedded": "fleet", "otelrunpod": "otelrunpod",
 }
 
 // known is what blocks may use without declaring it.
@@ -53,6 +54,7 @@ var known = map[string]string{
 	"myService": "func myService(volumeDir string) http.Handler { return http.NotFoundHandler() }",
 	"q":         "var q *queue.Client",
 	"request":   "var request any",
+	"specs":     "var specs iter.Seq[fleet.Spec]",
 	"rp":        "var rp *runpod.Client",
 	"url":       "var url string",
 }
