@@ -2,7 +2,6 @@ package runpod
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,28 +101,6 @@ func guarded(body io.ReadCloser, err error) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return line.GuardReader(body), nil
-}
-
-// encode makes a call's JSON body; nil for none.
-func encode(op string, in any) ([]byte, error) {
-	var data []byte
-	switch v := in.(type) {
-	case nil:
-		return nil, nil
-	case json.RawMessage:
-		data = v
-	case []byte:
-		data = v
-	default:
-		var err error
-		if data, err = json.Marshal(in); err != nil {
-			return nil, refuse(op, "in", "it does not encode as JSON: %w", err)
-		}
-	}
-	if len(data) > maxBody {
-		return nil, tooLarge(op, "in", int64(len(data)))
-	}
-	return data, nil
 }
 
 func tooLarge(op, field string, size int64) error {

@@ -140,7 +140,7 @@ func (t *target) resolve(ref *url.URL) *url.URL {
 	if ref.RawPath != "" {
 		u.RawPath = strings.TrimSuffix(t.base.EscapedPath(), "/") + "/" + strings.TrimPrefix(ref.RawPath, "/")
 	}
-	u.RawQuery = ref.RawQuery
+	u.RawQuery = escapeQuery(ref.RawQuery)
 	return &u
 }
 
@@ -151,12 +151,19 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 	switch u := req.URL; {
 	case u == nil:
 		return refuse(op, "req.URL", "it is nil")
+	case u.Host == "" && u.Scheme == "" && u.Path == "":
+		return refuse(op, "req.URL", "its path is empty: want one on the endpoint, such as /api/v1/tryon, or / for its root")
 	case u.Host == "" && u.Scheme == "":
 		req.URL = t.resolve(u)
 	case !sameOrigin(u, t.base):
 		return refuse(op, "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", t.base.Scheme, t.base.Host)
 	case req.Host != "" && !strings.EqualFold(req.Host, t.base.Host) && !strings.EqualFold(req.Host, req.URL.Host):
 		return refuse(op, "req.Host", "it is not the endpoint's host, %s", t.base.Host)
+	}
+	if query := escapeQuery(req.URL.RawQuery); query != req.URL.RawQuery {
+		own := *req.URL
+		own.RawQuery = query
+		req.URL = &own
 	}
 	if err := checkHead(op, req); err != nil {
 		return err
@@ -258,12 +265,29 @@ func isToken(s string) bool {
 	return s != ""
 }
 
+// escapeQuery escapes what must not stand in a request's line, spaces above all.
+// What is escaped already stays as it is.
+func escapeQuery(query string) string {
+	wrong := func(b byte) bool { return b <= ' ' || b >= 0x7f || strings.IndexByte("\"<>\\^`{|}", b) >= 0 }
+	var b strings.Builder
+	for i := range len(query) {
+		if wrong(query[i]) {
+			fmt.Fprintf(&b, "%%%02X", query[i])
+		} else {
+			b.WriteByte(query[i])
+		}
+	}
+	return b.String()
+}
+
 // parsePath reads a path on the endpoint, with or without a query.
 func parsePath(path string) (*url.URL, error) {
 	ref, err := url.Parse(path)
 	switch {
 	case err != nil:
 		return nil, errors.New("it is not a URL path")
+	case path == "" || path[0] == '?':
+		return nil, errors.New("it is empty: want a path on the endpoint, such as /api/v1/tryon, or / for its root")
 	case ref.Scheme != "" || ref.Host != "" || ref.User != nil || ref.Opaque != "":
 		return nil, errors.New("want a path on the endpoint, such as /api/v1/tryon, not a whole URL")
 	case ref.Fragment != "":

@@ -36,8 +36,12 @@ func (cr *caller) call(ctx context.Context, method, path string, in, out any, op
 
 // within is call for one whose settings are there and whose lifetime has begun.
 func (cr *caller) within(ctx context.Context, method, path string, in, out any, opts []CallOption) (r *Response, err error) {
-	data, err := encode(operationName(method, path), in)
+	op := operationName(method, path)
+	data, err := encode(op, in)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkOut(op, out); err != nil {
 		return nil, err
 	}
 	req, err := cr.ep.newRequest(method, path, data)
@@ -45,7 +49,7 @@ func (cr *caller) within(ctx context.Context, method, path string, in, out any, 
 		return nil, err
 	}
 	_, streams := out.(io.Writer)
-	c := cr.newCall(ctx, operationName(method, path))
+	c := cr.newCall(ctx, op)
 	c.body, c.whole = bytesBody(data), !streams
 	if err := c.configure(req, opts); err != nil {
 		return nil, err

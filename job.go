@@ -262,6 +262,9 @@ func (t *trip) call(ctx context.Context, coming *lease) (err error) {
 		opts = append(opts, Idempotent())
 	}
 	t.result.Response, err = t.calls.within(ctx, t.job.Method, t.job.Path, in, nil, opts)
+	if e, ok := errors.AsType[*Error](err); ok && e.Field == "in" {
+		e.Field = "Body" // that made it
+	}
 	if t.result.Response != nil {
 		t.result.Attempts = t.result.Response.Attempts
 	} else if e, ok := errors.AsType[*Error](err); ok {
