@@ -10,6 +10,7 @@ import (
 	"iter"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,10 @@ type Event struct {
 // If there is an error, the last round has it and no event. It is an *Error if
 // the answer is not an event stream, if the stream breaks off, or if an event is
 // larger than 30 MB ([ErrTooLarge]). A stream that ends inside an event also
-// matches [io.ErrUnexpectedEOF], and that event is left out. The request is not
+// matches [io.ErrUnexpectedEOF], and that event is left out; but if the answer's
+// length or its last chunk says that it is all there, a missing empty line at its
+// end is forgiven. An answer without a type, or of text/plain, is read if it
+// begins like a stream of events. The request is not
 // sent again, because events have been handed over: send it again yourself, with
 // Event.ID if the worker supports that.
 func Events(resp *http.Response) iter.Seq2[Event, error] { return readEvents(resp, maxEvent) }
@@ -50,11 +54,11 @@ func readEvents(resp *http.Response, limit int) iter.Seq2[Event, error] {
 		if resp.StatusCode == http.StatusNoContent {
 			return
 		}
-		if err := checkEventStream(resp); err != nil {
+		s := &eventStream{r: bufio.NewReader(resp.Body), limit: limit, complete: endsComplete(resp)}
+		if err := checkEventStream(resp, s.r); err != nil {
 			yield(Event{}, err)
 			return
 		}
-		s := &eventStream{r: bufio.NewReader(resp.Body), limit: limit}
 		for {
 			event, err := s.next()
 			if err == io.EOF {
@@ -71,14 +75,25 @@ func readEvents(resp *http.Response, limit int) iter.Seq2[Event, error] {
 	}
 }
 
+// endsComplete reports whether the end of an answer's body says that it is all
+// there. One that ends with its connection may have been cut off.
+func endsComplete(resp *http.Response) bool {
+	return resp.ContentLength > 0 || slices.Contains(resp.TransferEncoding, "chunked")
+}
+
 // checkEventStream refuses answers that are something else: most often an
-// error in JSON.
-func checkEventStream(resp *http.Response) error {
+// error in JSON. If the type says nothing, what is in the body decides.
+func checkEventStream(resp *http.Response, r *bufio.Reader) error {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode/100 == 2 && kind == "text/event-stream" {
+	switch {
+	case resp.StatusCode/100 != 2:
+	case kind == "text/event-stream", (kind == "" || kind == "text/plain") && beginsWithField(r):
 		return nil
 	}
-	body := peekBody(contextOf(resp), resp.Body, DefaultRetryPolicy().peekTime())
+	body := peekBody(contextOf(resp), struct {
+		io.Reader
+		io.Closer
+	}{r, resp.Body}, DefaultRetryPolicy().peekTime())
 	defer body.Close()
 	head := body.beginning(resp.Header.Get("Content-Encoding"))
 	e := responseError(resp)
@@ -87,7 +102,30 @@ func checkEventStream(resp *http.Response) error {
 		e.Body = redacted(head, body.a.ep.secrets)
 	}
 	e.Err = fmt.Errorf("not a stream of events: content type %q", kind)
+	if resp.StatusCode/100 == 2 {
+		e.Advice = "read the body itself; if it has events, set the answer's Content-Type to text/event-stream"
+	}
 	return e
+}
+
+// beginsWithField reports whether a stream begins as one of events does.
+func beginsWithField(r *bufio.Reader) bool {
+	for n := 1; ; n++ {
+		begins, err := r.Peek(n)
+		begins = bytes.TrimPrefix(begins, []byte("\ufeff"))
+		may := false
+		for _, field := range []string{"data:", "event:", "id:", "retry:", ":"} {
+			switch {
+			case bytes.HasPrefix(begins, []byte(field)):
+				return true
+			case strings.HasPrefix(field, string(begins)), strings.HasPrefix("\ufeff", string(begins)):
+				may = true
+			}
+		}
+		if err != nil || !may {
+			return false
+		}
+	}
 }
 
 // streamBroke is the error of a stream that ended early.
@@ -120,16 +158,16 @@ func responseError(resp *http.Response) *Error {
 // eventStream reads events from a stream of bytes. Lines end with CR LF, LF or
 // CR; a line that ends with CR is there at once, not when the next byte is.
 type eventStream struct {
-	r       *bufio.Reader
-	limit   int    // of an event, in bytes
-	line    []byte // the current one, its memory reused
-	afterCR bool   // a line feed that comes next belongs to the line before
-	lines   int
-	count   int // events given
+	r        *bufio.Reader
+	limit    int    // of an event, in bytes
+	complete bool   // the stream's end says that it is all there
+	line     []byte // the current one, its memory reused
+	afterCR  bool   // a line feed that comes next belongs to the line before
+	lines    int
+	count    int // events given
 
 	event Event
 	data  []byte
-	open  bool // an event has begun: it has fields, and no empty line yet
 }
 
 // next reads up to the end of the next event. At the stream's own end the error
@@ -137,8 +175,8 @@ type eventStream struct {
 func (s *eventStream) next() (Event, error) {
 	for {
 		if err := s.readLine(); err != nil {
-			if err == io.EOF && (s.open || len(s.line) > 0) {
-				err = io.ErrUnexpectedEOF
+			if err == io.EOF {
+				return s.end()
 			}
 			return Event{}, err
 		}
@@ -151,6 +189,24 @@ func (s *eventStream) next() (Event, error) {
 			return event, nil
 		}
 	}
+}
+
+// end is the end of the stream. Without data that waits for its empty line it is
+// a clean one: comments, ids and the like are no event. With data, the stream
+// broke off, unless it says that it is all there and lacks the empty line alone.
+func (s *eventStream) end() (Event, error) {
+	const field = "data"
+	name, _, _ := bytes.Cut(s.line, []byte(":"))
+	cut := len(name) > 0 && strings.HasPrefix(field, string(name)) // in a line of data
+	switch {
+	case cut, len(s.data) > 0 && !s.complete:
+		return Event{}, io.ErrUnexpectedEOF
+	case len(s.data) == 0:
+		return Event{}, io.EOF
+	}
+	event, _ := s.dispatch()
+	s.count++
+	return event, nil
 }
 
 // readLine reads a line, without its end.
@@ -191,7 +247,6 @@ func (s *eventStream) readLine() error {
 func (s *eventStream) field() {
 	name, value, _ := bytes.Cut(s.line, []byte(":"))
 	value = bytes.TrimPrefix(value, []byte(" "))
-	s.open = s.open || len(name) > 0
 	switch string(name) {
 	case "data":
 		s.data = append(append(s.data, value...), '\n')
@@ -218,6 +273,6 @@ func (s *eventStream) dispatch() (Event, bool) {
 	if event.Type == "" {
 		event.Type = "message"
 	}
-	s.event.Type, s.data, s.open = "", s.data[:0], false
+	s.event.Type, s.data = "", s.data[:0]
 	return event, whole
 }

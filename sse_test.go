@@ -60,7 +60,12 @@ func TestStreamOfEvents(t *testing.T) {
 		{name: "ends before the empty line", in: "data: 1\n\ndata: 2\n", want: []Event{message("1")}, broken: true},
 		{name: "ends within a line", in: "data: 1\n\ndata: 2", want: []Event{message("1")}, broken: true},
 		{name: "ends within a field's name", in: "data: 1\n\nda", want: []Event{message("1")}, broken: true},
-		{name: "ends within an event without data", in: "event: done\n", broken: true},
+		{name: "ends within an event without data", in: "data: 1\n\nevent: done\n", want: []Event{message("1")}},
+		{name: "a comment at the end, without its line's", in: "data: 1\n\n: bye", want: []Event{message("1")}},
+		{name: "an id at the end", in: "data: 1\n\nid: 7\n", want: []Event{message("1")}},
+		{name: "an id at the end, without its line's", in: "data: 1\n\nid: 7", want: []Event{message("1")}},
+		{name: "a time to wait at the end", in: "data: 1\n\nretry: 3000", want: []Event{message("1")}},
+		{name: "ends within a line of data after whole ones", in: "data: 1\ndata: 2", broken: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, body := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
@@ -255,4 +260,59 @@ func TestStreamHasBackpressure(t *testing.T) {
 			t.Errorf("%d of %d events", n, chunks)
 		}
 	})
+}
+
+// A stream whose end says that it is all there lacks nothing but an empty line.
+// One that is cut off has an incomplete event.
+func TestStreamOneEmptyLineShort(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		chunked  bool
+		want     int
+		broken   bool
+	}{
+		{"in chunks", "data: 1\n\ndata: 2\n", true, 2, false},
+		{"with a length", "data: 1\n\ndata: 2\n", false, 2, false},
+		{"cut within a line", "data: 1\n\ndata: 2", true, 1, true},
+		{"complete", "data: 1\n\ndata: 2\n\n", true, 2, false},
+	} {
+		withServer(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			if !tt.chunked {
+				w.Header().Set("Content-Length", fmt.Sprint(len(tt.in)))
+			}
+			io.WriteString(w, tt.in[:5])
+			http.NewResponseController(w).Flush()
+			io.WriteString(w, tt.in[5:])
+		}, func(t *testing.T, c *Client) {
+			resp, err := c.HTTPClient().Get("/x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if events, err := collect(resp); len(events) != tt.want || errors.Is(err, io.ErrUnexpectedEOF) != tt.broken || (err != nil) != tt.broken {
+				t.Errorf("%s: %v, %v", tt.name, events, err)
+			}
+		})
+	}
+}
+
+// Events under a type that does not say so are read; anything else is refused
+// with the way to read it.
+func TestStreamWithoutItsType(t *testing.T) {
+	for _, kind := range []string{"", "text/plain", "text/plain; charset=utf-8"} {
+		for in, events := range map[string]bool{
+			"data: 1\n\n": true, "event: a\ndata: 1\n\n": true, ": hello\n\ndata: 1\n\n": true, "\ufeffid: 1\ndata: 1\n\n": true, "retry: 1\ndata:1\n\n": true,
+			"dat": false, "": false, "hello": false, `{"data": 1}`: false, "evening": false, "\ufeffhello": false,
+		} {
+			resp := eventsFrom(iotest.OneByteReader(strings.NewReader(in)))
+			resp.Header = http.Header{}
+			if kind != "" {
+				resp.Header.Set("Content-Type", kind)
+			}
+			got, err := collect(resp)
+			if events && (err != nil || len(got) != 1) || !events && (err == nil || !strings.Contains(err.Error(), "set the answer's Content-Type")) {
+				t.Errorf("%q, %q: %v, %v", kind, in, got, err)
+			}
+		}
+	}
 }
