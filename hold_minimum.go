@@ -37,7 +37,7 @@ const holdPatience = 8
 // changes between: else a hold that ends just then would pass for a person's
 // change.
 func (m *holdMinimum) look(ctx context.Context) (v holdView, err error) {
-	if v.Scaling, err = m.control.Scaling(ctx); err != nil {
+	if v.Scaling, err = m.ask(ctx); err != nil {
 		return v, err
 	}
 	if v.store, err = m.open(v.EndpointID); err != nil {
@@ -48,7 +48,7 @@ func (m *holdMinimum) look(ctx context.Context) (v holdView, err error) {
 		if v.recordsFound, err = v.store.load(ctx); err != nil {
 			return v, err
 		}
-		if v.Scaling, err = m.control.Scaling(ctx); err != nil {
+		if v.Scaling, err = m.ask(ctx); err != nil {
 			return v, err
 		}
 		if v.MinWorkers == before && !v.unsettled(time.Now()) {
@@ -62,6 +62,16 @@ func (m *holdMinimum) look(ctx context.Context) (v holdView, err error) {
 		m.logger.LogAttrs(ctx, slog.LevelWarn, "something among the records of holds is none", slog.String("error", err.Error()))
 	}
 	return v, nil
+}
+
+// ask asks the control plane for the bounds of the workers. Bounds that no endpoint
+// can have are refused: what is restored later must be sound.
+func (m *holdMinimum) ask(ctx context.Context) (Scaling, error) {
+	s, err := m.control.Scaling(ctx)
+	if err == nil && (s.MinWorkers < 0 || s.MinWorkers > maxWarm || s.MaxWorkers < 0) {
+		err = &Error{Op: "hold workers", Kind: ErrIntegrity, Err: fmt.Errorf("the control plane says that the minimum is %d and the maximum %d workers", s.MinWorkers, s.MaxWorkers)}
+	}
+	return s, err
 }
 
 // unsettled reports whether a minimum that the holds have not set may be that of

@@ -2,6 +2,7 @@ package runpod
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -158,4 +159,15 @@ func TestHoldStoresReadSoManyRecords(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 	})
+}
+
+// Bounds that no endpoint can have are no ground for a hold.
+func TestHoldRefusesImpossibleBounds(t *testing.T) {
+	for _, s := range []Scaling{{MinWorkers: -1, MaxWorkers: 5}, {MinWorkers: 1001, MaxWorkers: 2000}, {MaxWorkers: -1}} {
+		s.EndpointID = "abc"
+		m := minimumOf(&dial{Scaling: s}, &shelf{}, nil)
+		if _, err := m.look(t.Context()); !errors.Is(err, ErrIntegrity) {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
 }

@@ -94,6 +94,7 @@ func (c *warmCore) account(now time.Time, at traffic) (d time.Duration, idle int
 func (c *warmCore) step(now time.Time, at traffic) (o orders) {
 	if at.calls+at.waiting > 0 {
 		c.lastCall = now
+		c.forget(now, c.policy.ProcessingLimit+2*c.policy.IdleTimeout) // no request takes longer
 	} else {
 		c.forget(now, 2*c.policy.IdleTimeout)
 	}
@@ -172,7 +173,7 @@ func (c *warmCore) learn(now time.Time, s Scaling) (o orders) {
 	switch {
 	case !s.LoadBalancing:
 		return c.fail(now, &Error{Kind: ErrBadRequest, Err: errors.New("not a load-balancing endpoint"), Advice: queueAdvice})
-	case s.MaxWorkers == 0:
+	case s.MaxWorkers <= 0:
 		return c.fail(now, &Error{Kind: ErrNoWorkers, Err: errors.New("the endpoint's maximum is 0 workers"), Advice: raiseMaximum})
 	}
 	c.scaling = s
@@ -259,10 +260,10 @@ func (c *warmCore) perWorker() int {
 	switch {
 	case c.scaling.MaxWorkers == 0: // not known
 		return scalerValue
-	case c.scaling.RequestsPerWorker == 0:
+	case c.scaling.RequestsPerWorker <= 0:
 		return 1 // every request that has waited asks for one
 	}
-	return c.scaling.RequestsPerWorker
+	return min(c.scaling.RequestsPerWorker, maxPings)
 }
 
 // up is how many workers are known to answer.
@@ -275,8 +276,13 @@ func (c *warmCore) up() (n int) {
 	return n
 }
 
-// sight notes that a worker is there.
+// sight notes that a worker is there. Names come from outside: they are cut, and no
+// more of them are kept than there can be workers.
 func (c *warmCore) sight(worker string, ready bool, now time.Time) {
+	worker = worker[:min(len(worker), maxWorkerName)]
+	if _, known := c.workers[worker]; !known && len(c.workers) >= 2*maxWarm {
+		return
+	}
 	if !c.workers[worker].ready && ready {
 		c.progress = now
 	}
@@ -304,7 +310,8 @@ func (c *warmCore) press(want, calls int, o *orders) {
 	if c.up() >= want || c.failed != nil {
 		return
 	}
-	for missing := pressure(want, c.perWorker()) - calls - len(c.pings); missing > 0; missing-- {
+	most := min(pressure(want, c.perWorker())-calls, maxPings)
+	for missing := most - len(c.pings); missing > 0; missing-- {
 		c.dispatch("", o)
 	}
 }
@@ -388,9 +395,4 @@ func (c *warmCore) outcome(now time.Time, a *ask) (up int, over bool, err error)
 		return 0, true, short(0, a.n, "none came for "+c.policy.GiveUp.String(), "check that the endpoint's maximum workers is above 0 and that GPUs are to be had")
 	}
 	return up, false, nil
-}
-
-// short is the error of a wake that did not reach its number.
-func short(up, n int, why, advice string) error {
-	return &Error{Kind: ErrNoWorkers, Err: fmt.Errorf("%d of %d workers are up: %s", up, n, why), Advice: advice}
 }

@@ -3,6 +3,7 @@ package runpod
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -278,5 +279,61 @@ func TestPressure(t *testing.T) {
 		if got := pressure(tt.n, tt.perWorker); got != tt.want {
 			t.Errorf("%d workers, %d requests each: %d, want %d", tt.n, tt.perWorker, got, tt.want)
 		}
+	}
+}
+
+// What the control plane and workers say is bounded.
+func TestCoreBoundsWhatItIsTold(t *testing.T) {
+	for _, perWorker := range []int{math.MaxInt, math.MaxInt / 2, 1 << 40, 5000, 0, -1, math.MinInt} {
+		s := newStory(t, warmConfig{})
+		s.learn(s.at(0), Scaling{LoadBalancing: true, MaxWorkers: math.MaxInt, RequestsPerWorker: perWorker})
+		s.join(s.at(0), &ask{n: 1000, begun: s.at(0)})
+		s.warmCore.start(s.at(0))
+		for i := range 5 {
+			s.step(s.at(float64(10*i)), traffic{limit: 16})
+		}
+		want := maxPings
+		if perWorker <= 0 {
+			want = 1000
+		}
+		if len(s.pings) != want {
+			t.Errorf("%d requests a worker: %d light requests, want %d", perWorker, len(s.pings), want)
+		}
+	}
+	if s := newStory(t, warmConfig{}); s.learn(s.at(0), Scaling{LoadBalancing: true, MaxWorkers: -5}).over || !errors.Is(s.failed, ErrNoWorkers) {
+		t.Errorf("a maximum of -5: %v", s.failed)
+	}
+	s := newStory(t, warmConfig{})
+	for i := range 5000 {
+		s.saw(s.at(0), fmt.Sprint(i))
+	}
+	s.saw(s.at(0), strings.Repeat("x", 1<<20))
+	s.saw(s.at(9), "7")
+	if len(s.workers) != 2*maxWarm || s.workers["7"].at != s.at(9) {
+		t.Errorf("%d workers are known", len(s.workers))
+	}
+	s = newStory(t, warmConfig{})
+	s.saw(s.at(0), strings.Repeat("x", 1<<20))
+	for name := range s.workers {
+		if len(name) != maxWorkerName {
+			t.Errorf("a name of %d bytes is kept", len(name))
+		}
+	}
+}
+
+// A worker that was silent for longer than any request takes is gone, also while
+// calls are under way.
+func TestCoreForgetsWorkersDuringCalls(t *testing.T) {
+	s := newStory(t, warmConfig{})
+	s.seen(map[string]float64{"a": 0})
+	s.keep(s.at(340), 1)
+	s.warmCore.start(s.at(340))
+	s.step(s.at(340), traffic{calls: 1})
+	if s.up() != 1 {
+		t.Error("forgotten while it may be at work")
+	}
+	s.step(s.at(340.001), traffic{calls: 1})
+	if s.up() != 0 {
+		t.Error("remembered for ever")
 	}
 }

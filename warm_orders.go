@@ -1,6 +1,17 @@
 package runpod
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// maxPings bounds the light requests under way, whatever scaler value the
+	// control plane names: so many wake 1,000 workers at the default one.
+	maxPings = 4 * maxWarm
+	// maxWorkerName is how many bytes of a worker's name are kept.
+	maxWorkerName = 256
+)
 
 // ask is one caller of Warm. Its result is final once the core has settled it.
 type ask struct {
@@ -44,4 +55,9 @@ type orders struct {
 func (a *ask) end(up int, err error, o *orders) {
 	a.up, a.err = up, err
 	o.settled = append(o.settled, a)
+}
+
+// short is the error of a wake that did not reach its number.
+func short(up, n int, why, advice string) error {
+	return &Error{Kind: ErrNoWorkers, Err: fmt.Errorf("%d of %d workers are up: %s", up, n, why), Advice: advice}
 }

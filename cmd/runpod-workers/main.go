@@ -14,6 +14,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -23,6 +24,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	"unicode"
 
 	runpod "github.com/gpuburst/runpod-go"
 	"github.com/gpuburst/runpod-go/control"
@@ -47,13 +49,30 @@ type tool struct {
 	out    io.Writer
 }
 
+// plain writes text so that names which others chose move no cursor and hide
+// nothing: what cannot be printed becomes a question mark.
+type plain struct{ to io.Writer }
+
+func (p plain) Write(text []byte) (int, error) {
+	shown := bytes.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+	if _, err := p.to.Write(shown); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
 // run does what the command line says.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	o, err := parse(args, out)
 	if err != nil {
 		return err
 	}
-	t := &tool{id: o.endpoint, out: out}
+	t := &tool{id: o.endpoint, out: plain{out}}
 	if t.plane, err = control.New(o.control()...); err != nil {
 		return err
 	}
@@ -88,8 +107,9 @@ func (t *tool) list(ctx context.Context) error {
 	if e.Type == control.Queue {
 		fmt.Fprintln(t.out, "It is not a load-balancing endpoint: it answers no call of package runpod.")
 	}
-	if e.Workers.Max == 0 {
-		fmt.Fprintln(t.out, "Its maximum is 0 workers: every call waits in vain. Raise it: runpod-workers set -max 3")
+	ready, _ := t.client.Ready(ctx) // its error says no more than the warnings, and what is above
+	for _, warning := range ready.Warnings {
+		fmt.Fprintln(t.out, "Warning:", warning)
 	}
 	fmt.Fprintf(t.out, "%d workers\n", len(workers))
 	for _, w := range workers {

@@ -100,6 +100,23 @@ func TestListAndSet(t *testing.T) {
 	}
 }
 
+// What Ready warns of is shown, and names from elsewhere move no cursor.
+func TestListWarnsInPlainText(t *testing.T) {
+	srv := world(t, true)
+	endpoint := `{"id":"` + srv.EndpointID + `","name":"a\u001b[2Jb","type":"LOAD_BALANCER","workers":{"min":0,"max":3,"idleTimeout":5},
+		"scaling":{"type":"REQUEST_COUNT","requestCount":4},"dataCenterIds":["US-KS-2"],"networkVolumes":["v1","v2"]}`
+	srv.Fault(runpodtest.Fault{On: runpodtest.OnControl, Path: "*/" + srv.EndpointID, Times: runpodtest.Always, Do: runpodtest.Answer(200, endpoint)})
+	out := do(t, "list")
+	for _, says := range []string{"(a?[2Jb)", "Warning: the endpoint has 2 network volumes", "Warning: the Client's volume is in EU-RO-1"} {
+		if !strings.Contains(out, says) {
+			t.Errorf("%q is not in %s", says, out)
+		}
+	}
+	if strings.Contains(out, "\x1b") {
+		t.Errorf("%q", out)
+	}
+}
+
 func TestHoldForAWhile(t *testing.T) {
 	srv := world(t, false)
 	if out := do(t, "hold", "-n", "2", "-for", "50ms"); !strings.Contains(out, "Holding 2 workers for 50ms") || !strings.Contains(out, "Released. Held for") {
