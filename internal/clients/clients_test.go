@@ -175,22 +175,56 @@ func TestJavaScriptSDK(t *testing.T) {
 	}
 }
 
+// TestQuickstart runs the README's program against the printed addresses, and
+// through the proxy as against the live service.
+func TestQuickstart(t *testing.T) {
+	person, garment := photographs(t)
+	for name, args := range map[string][]string{"addresses": nil, "proxy": {"-proxy"}} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, append([]string{"-speed", "50"}, args...)...)
+			s.run(t, s.environ(), "cp", person, "person.jpg")
+			s.run(t, s.environ(), "cp", garment, "garment.jpg")
+			if out := s.run(t, s.environ(), program("quickstart")); !strings.Contains(out, "result.jpg is here") {
+				t.Errorf("%s", out)
+			}
+			if picture, err := os.ReadFile(filepath.Join(s.home, "result.jpg")); err != nil || !bytes.HasPrefix(picture, []byte("\xff\xd8\xff")) {
+				t.Errorf("the picture: %d bytes, %v", len(picture), err)
+			}
+			s.cmd.Process.Signal(os.Interrupt)
+			if err := s.cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// photographs returns the paths of a person's and of a garment's.
+func photographs(t *testing.T) (person, garment string) {
+	t.Helper()
+	paths := make([]string, 2)
+	for i, pattern := range []string{"person/*.jpg", "garment/*.jpg"} {
+		found, err := filepath.Glob("../burst/tryon/photos/" + pattern)
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("no photograph %s", pattern)
+		}
+		if err == nil {
+			paths[i], err = filepath.Abs(found[0])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return paths[0], paths[1]
+}
+
 // TestPythonRoundTrips is the second stress test: what the live service did to 26
 // and 28 of 30 it does here too.
 func TestPythonRoundTrips(t *testing.T) {
 	py := python(t, "boto3, httpx")
-	photos := "../burst/tryon/photos/"
-	inputs := make([]string, 2)
-	for i, pattern := range []string{"person/*.jpg", "garment/*.jpg"} {
-		found, _ := filepath.Glob(photos + pattern)
-		if len(found) == 0 {
-			t.Fatal("no photographs in " + photos)
-		}
-		inputs[i], _ = filepath.Abs(found[0])
-	}
+	person, garment := photographs(t)
 	const speed = 20
 	s := simulate(t, "-preset", "run2", "-speed", fmt.Sprint(speed))
-	out := s.run(t, s.environ(), py, append([]string{testdata(t, "roundtrips.py")}, inputs...)...)
+	out := s.run(t, s.environ(), py, testdata(t, "roundtrips.py"), person, garment)
 	succeeded, refused := 0, 0
 	for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
 		var r struct {

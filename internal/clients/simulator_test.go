@@ -3,6 +3,7 @@ package clients
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -19,11 +20,11 @@ import (
 
 const (
 	namespaceEnv = "RUNPOD_TEST_CLIENTS_NAMESPACE"
-	programEnv   = "RUNPOD_TEST_CLIENTS_SIM"
+	programsEnv  = "RUNPOD_TEST_CLIENTS_PROGRAMS"
 	noLoopback   = 97
 )
 
-// TestMain builds runpod-sim, and runs the tests in a network namespace if it can.
+// TestMain builds what the tests run of this repository, and runs the tests in a network namespace if it can.
 func TestMain(m *testing.M) {
 	if os.Getenv(namespaceEnv) != "" {
 		if err := raiseLoopback(); err != nil {
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 			os.Exit(noLoopback)
 		}
 		os.Exit(m.Run())
+	}
+	if flag.Parse(); testing.Short() {
+		os.Exit(m.Run()) // they are all skipped
 	}
 	os.Exit(built(m))
 }
@@ -41,12 +45,11 @@ func built(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "runpod-sim")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/runpod-sim").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "../../cmd/runpod-sim", "../../examples/quickstart").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
 		return 1
 	}
-	os.Setenv(programEnv, program)
+	os.Setenv(programsEnv, dir)
 	if status, ok := inNamespace(); ok {
 		return status
 	}
@@ -71,15 +74,24 @@ type simulator struct {
 	account string
 }
 
+// program is the path of a program of this repository.
+func program(name string) string { return filepath.Join(os.Getenv(programsEnv), name) }
+
 // simulate starts runpod-sim -proxy.
 func simulate(t *testing.T, args ...string) *simulator {
+	t.Helper()
+	return start(t, append([]string{"-proxy"}, args...)...)
+}
+
+// start starts runpod-sim.
+func start(t *testing.T, args ...string) *simulator {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("not in short mode: it takes a minute")
 	}
 	s := &simulator{home: t.TempDir()}
 	s.account = filepath.Join(s.home, "account.jsonl")
-	s.cmd = exec.Command(os.Getenv(programEnv), append([]string{"-proxy", "-json", "-account", s.account}, args...)...)
+	s.cmd = exec.Command(program("runpod-sim"), append([]string{"-json", "-account", s.account}, args...)...)
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
