@@ -2,7 +2,10 @@ package runpod
 
 import (
 	"errors"
+	"net/http"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // Attempt is the record of one attempt. Results, errors and observers carry it.
@@ -64,6 +67,17 @@ func (v Verdict) retries() bool { return v != VerdictDeliver && v != VerdictGive
 // workerIDHeader names the worker that answered, and in a request the worker it
 // is for (Runpod docs). The balancer's own answers are believed not to have it.
 const workerIDHeader = "X-Runpod-Worker-Id"
+
+// workerOf returns the worker that an answer names, "" for none. The name is text
+// from outside: it is no longer than any that is known, and printed as it is.
+func workerOf(resp *http.Response, secrets *redact.Secrets) string {
+	name := secrets.String(resp.Header.Get(workerIDHeader))
+	return redact.Name(name[:min(len(name), maxWorkerID)])
+}
+
+// maxWorkerID is the most that is kept of a worker's id. Those that were seen have
+// 14 bytes.
+const maxWorkerID = 128
 
 // peekLimit is how much of an error's body is read to judge it, and kept.
 const peekLimit = 4 << 10

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/backoff"
+	"github.com/gpuburst/runpod-go/internal/redact"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -469,7 +470,11 @@ func withoutURL(err error) error {
 
 // redacted is an answer's text without the Client's secrets and the call's own.
 func (c *call) redacted(text []byte) []byte {
-	return redacted(redacted(text, c.ep.secrets), c.options.secrets)
+	text = c.ep.secrets.Bytes(text)
+	if len(c.options.secrets) > 0 {
+		text = redact.New(c.options.secrets...).Bytes(text)
+	}
+	return text
 }
 
 // newError describes the call as it stands after its last attempt. If a context
@@ -529,6 +534,7 @@ func (c *call) broken(err error) error {
 
 // report logs an error on its way to the caller.
 func (c *call) report(e *Error) error {
+	e.Err = without(c.ep.secrets, e.Err)
 	c.log(slog.LevelWarn, "gave up", e)
 	return e
 }

@@ -102,7 +102,7 @@ func (a *attempt) roundTrip(req *http.Request, whole bool) (*http.Response, erro
 	}
 	a.Elapsed = time.Since(a.start)
 	a.Status = resp.StatusCode
-	a.WorkerID = resp.Header.Get(workerIDHeader)
+	a.WorkerID = workerOf(resp, a.ep.secrets)
 	a.RetryAfter = backoff.RetryAfter(resp.Header.Get("Retry-After"), a.start.Add(a.Elapsed))
 	switch {
 	case a.Status == http.StatusSwitchingProtocols:
@@ -160,7 +160,7 @@ func (a *attempt) failed(err error) {
 	a.finish()
 	a.Elapsed = time.Since(a.start)
 	a.Status, a.WorkerID, a.RetryAfter = 0, "", backoff.NotSaid
-	a.Err = err
+	a.Err = asLine(a.ep.secrets, err)
 }
 
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {

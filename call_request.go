@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // CallOption changes one call. Options are given to [Client.Call], or by
@@ -200,13 +202,10 @@ func readable(accepts string) string {
 
 // withoutSecrets returns a header without the fields that have a secret in them:
 // the same one if none has.
-func withoutSecrets(h http.Header, secrets []string) http.Header {
-	secret := func(value string) bool {
-		return slices.ContainsFunc(secrets, func(s string) bool { return strings.Contains(value, s) })
-	}
+func withoutSecrets(h http.Header, secrets *redact.Secrets) http.Header {
 	clean := h
 	for name, values := range h {
-		if slices.ContainsFunc(values, secret) {
+		if slices.ContainsFunc(values, secrets.In) {
 			if len(clean) == len(h) {
 				clean = maps.Clone(h)
 			}

@@ -26,7 +26,7 @@ func bytesRead(resp *http.Response, r *Response) int64 {
 // no success is an error too.
 func (c *call) conclude(resp *http.Response, out any) (*Response, error) {
 	defer resp.Body.Close()
-	r := &Response{Status: resp.StatusCode, Header: resp.Header, WorkerID: c.answer.WorkerID, Attempts: c.attempts}
+	r := &Response{Status: resp.StatusCode, Header: resp.Header, WorkerID: c.answer.WorkerID, Attempts: c.attempts, secrets: c.ep.secrets}
 	success := r.Status >= 200 && r.Status < 300
 	if w, ok := out.(io.Writer); ok && success {
 		return r, c.copyTo(w, resp.Body)
@@ -77,11 +77,11 @@ func (c *call) copyTo(w io.Writer, body io.Reader) error {
 // unsuccessful is the error of a final answer that is no success.
 func (c *call) unsuccessful(r *Response) error {
 	e := c.newError()
-	e.Body = c.redacted(capped(r.Body))
+	e.Body = capped(c.redacted(r.Body))
 	if r.Status < 400 {
 		e.Err = errors.New("redirects are not followed")
 		if to := r.Header.Get("Location"); to != "" {
-			to = string(redacted([]byte(to), c.ep.secrets))
+			to = c.ep.secrets.Line([]byte(to), maxExcerpt)
 			e.Err = fmt.Errorf("it redirects to %q, and redirects are not followed", to[:min(len(to), 300)])
 			e.Advice = "use that address (WithEndpoint) if you trust it"
 		}

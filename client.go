@@ -372,6 +372,12 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) { return c.in().r
 
 // The Client itself.
 
+// Redact returns text without the secrets that the Client holds, or was handed by
+// a credentials provider: the API key and the S3 keys, as they are, in base64, and
+// escaped for a URL, JSON or HTML. The Client's own errors and log lines have gone
+// through it. Use it on what a worker has sent before you log that.
+func (c *Client) Redact(text string) string { return c.in().config.secrets.String(text) }
+
 // Stats returns what the Client has done so far. It is cheap enough to be called
 // every second. Its figures are read one after the other, so two of them may
 // differ by a call that ended in between.

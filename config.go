@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/gpuburst/runpod-go/internal/redact"
 	"golang.org/x/time/rate"
 )
 
@@ -68,6 +69,8 @@ type config struct {
 	logger    *slog.Logger
 	observers []Observer
 
+	secrets *redact.Secrets // what no error and no log line may show
+
 	transport *http.Transport
 	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -96,6 +99,7 @@ func (c *config) setDefaults() {
 	c.bufferMemory = cmp.Or(c.bufferMemory, defaultBufferMemory)
 	c.warm.path = cmp.Or(c.warm.path, defaultWarmPath)
 	c.policy = c.policy.withDefaults()
+	c.secrets = redact.New(c.apiKey, c.s3.secret)
 	if c.control != nil {
 		c.control = guardedControl{c.control}
 	}
@@ -122,17 +126,6 @@ func (c *config) check() error {
 		return refuse("new client", "WithWarmup", "0 leaves the number to the library, which needs WithControl to know the endpoint's scaler value and maximum")
 	}
 	return nil
-}
-
-// secrets lists what no error and no log line may show.
-func (c *config) secrets() []string {
-	var all []string
-	for _, s := range []string{c.apiKey, c.s3.secret} {
-		if s != "" {
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 // missingForCalls and missingForS3 refuse an operation whose settings are not

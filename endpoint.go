@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gpuburst/runpod-go/internal/redact"
 	"golang.org/x/time/rate"
 )
 
@@ -15,7 +16,7 @@ import (
 // safe for concurrent use.
 type endpoint struct {
 	target
-	secrets   []string // never to be shown
+	secrets   *redact.Secrets // never to be shown
 	transport *http.Transport
 	conns     *connCounter
 	admission *admission
@@ -44,7 +45,7 @@ type callCounts struct {
 func newEndpoint(c *config) *endpoint {
 	ep := &endpoint{
 		target:    target{base: c.endpoint, bearer: []string{"Bearer " + c.apiKey}},
-		secrets:   c.secrets(),
+		secrets:   c.secrets,
 		conns:     newConnCounter(),
 		limiter:   c.limiter,
 		shared:    c.shared,

@@ -1,13 +1,14 @@
 package runpod
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // The kinds of failure a caller may want to act on. An *Error matches its
@@ -101,7 +102,7 @@ func (e *Error) Error() string {
 	if e.WorkerID != "" {
 		b.WriteString(" from worker " + e.WorkerID)
 	}
-	if text := excerpt(e.Body); text != "" {
+	if text := redact.Line(e.Body, maxExcerpt); text != "" {
 		b.WriteString(": " + text)
 	}
 	if e.Err != nil {
@@ -141,23 +142,8 @@ func plural(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// excerpt is the beginning of a body on one line, fit for a log.
-func excerpt(body []byte) string {
-	const most = 300
-	body = bytes.TrimSpace(body)
-	more := ""
-	if len(body) > most {
-		body, more = body[:most], "..."
-	}
-	text := strings.ToValidUTF8(string(body), "?")
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
-	return text + more
-}
+// maxExcerpt is how much an error's text has of what a server sent, in bytes.
+const maxExcerpt = 300
 
 // refuse makes the error for an argument that is wrong by itself.
 func refuse(op, field, format string, args ...any) *Error {
@@ -184,11 +170,36 @@ func asError(op string, err error) error {
 	return &Error{Op: op, Err: err}
 }
 
-// redacted replaces every secret in an answer's body: a server that echoes
-// what it was sent must not put a key into our errors.
-func redacted(body []byte, secrets []string) []byte {
-	for _, s := range secrets {
-		body = bytes.ReplaceAll(body, []byte(s), []byte("[redacted]"))
+// without returns an error without secrets in its text. The error that it hides
+// is still found by [errors.Is] and [errors.As].
+func without(secrets *redact.Secrets, err error) error {
+	if err == nil || !secrets.In(err.Error()) {
+		return err
 	}
-	return body
+	return &hiddenError{secrets.String(err.Error()), err}
 }
+
+// asLine returns an error whose text may be a server's, as one line without
+// secrets. Most errors are one already.
+func asLine(secrets *redact.Secrets, err error) error {
+	text := err.Error()
+	line := secrets.Line([]byte(text), maxErrorText)
+	if line == text {
+		return err
+	}
+	return &hiddenError{line, err}
+}
+
+// maxErrorText is how long the text of an error of net/http's may be, which quotes
+// a server that does not speak HTTP.
+const maxErrorText = 1 << 10
+
+// hiddenError stands for an error that is not to be seen as it is.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (e *hiddenError) Error() string        { return e.text }
+func (e *hiddenError) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *hiddenError) As(target any) bool   { return errors.As(e.err, target) }

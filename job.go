@@ -285,7 +285,7 @@ func (t *trip) fetch(ctx context.Context) error {
 	}
 	if err != nil {
 		return &Error{Op: "find the result in the answer", Status: r.Status, WorkerID: r.WorkerID,
-			Attempts: r.Attempts, Body: capped(r.Body), Err: err}
+			Attempts: r.Attempts, Body: r.secrets.Head(r.Body, peekLimit), Err: without(r.secrets, err)}
 	}
 	if !t.saves() {
 		return nil

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // workerRoot is where a serverless worker sees the network volume: the object
@@ -75,11 +75,7 @@ func checkKey(key string) error {
 // opOn names an operation on something for errors and the log. What a terminal
 // would not show as it is, is quoted.
 func opOn(verb, name string) string {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) }
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, odd) {
-		name = strconv.Quote(name)
-	}
-	return verb + " " + name
+	return verb + " " + redact.Name(name)
 }
 
 // inputPrefix begins the keys that are made up for inputs.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // Response is an endpoint's answer to [Client.Call].
@@ -13,6 +15,8 @@ type Response struct {
 	Body     []byte      // the whole body; nil if it went to an io.Writer
 	WorkerID string      // the worker that answered; "" if the answer names none
 	Attempts []Attempt   // every attempt, in order; the last one brought this answer
+
+	secrets *redact.Secrets // which no error may show, should the worker echo them
 }
 
 // JSON decodes the body into out. The error is an *Error with the beginning of
@@ -20,7 +24,7 @@ type Response struct {
 func (r *Response) JSON(out any) error {
 	if err := json.Unmarshal(r.Body, out); err != nil {
 		return &Error{Op: "decode answer", Status: r.Status, WorkerID: r.WorkerID, Attempts: r.Attempts,
-			Body: capped(r.Body), Err: fmt.Errorf("it is not the JSON that was asked for: %w", err)}
+			Body: r.secrets.Head(r.Body, peekLimit), Err: fmt.Errorf("it is not the JSON that was asked for: %w", err)}
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func checkEventStream(resp *http.Response, r *bufio.Reader) error {
 	e := responseError(resp)
 	e.Body = head
 	if body, ok := resp.Body.(*attemptBody); ok {
-		e.Body = redacted(head, body.a.ep.secrets)
+		e.Body = body.a.ep.secrets.Head(head, peekLimit)
 	}
 	e.Err = fmt.Errorf("not a stream of events: content type %q", kind)
 	if resp.StatusCode/100 == 2 {
@@ -148,7 +148,7 @@ func contextOf(resp *http.Response) context.Context {
 }
 
 func responseError(resp *http.Response) *Error {
-	e := &Error{Op: "read events", Status: resp.StatusCode, WorkerID: resp.Header.Get(workerIDHeader)}
+	e := &Error{Op: "read events", Status: resp.StatusCode, WorkerID: workerOf(resp, nil)}
 	if req := resp.Request; req != nil && req.URL != nil {
 		e.Op = operationName(req.Method, req.URL.Path)
 	}

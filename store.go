@@ -71,7 +71,7 @@ func (s *store) downloadFile(ctx context.Context, key, path string) (Object, err
 }
 
 func (s *store) stat(ctx context.Context, key string) (Object, error) {
-	op := "stat " + key
+	op := opOn("stat", key)
 	if err := checkKey(key); err != nil {
 		return Object{}, refuse(op, "key", "%w", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 const (
@@ -41,7 +42,7 @@ func (e *noResultError) Error() string {
 }
 
 func noResult(format string, args ...any) error {
-	return &noResultError{excerpt(fmt.Appendf(nil, format, args...))}
+	return &noResultError{redact.Line(fmt.Appendf(nil, format, args...), maxExcerpt)}
 }
 
 // readAnswer reads an answer that is not streamed, within bounds. Of one that
@@ -70,9 +71,9 @@ type s3Refusal struct {
 var errorCode = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // parseRefusal reads what it can of an answer that says no.
-func parseRefusal(status int, h http.Header, body []byte, secrets []string) *s3Refusal {
-	body = redacted(body, secrets)
-	r := &s3Refusal{status: status, location: excerpt(redacted([]byte(h.Get("Location")), secrets))}
+func parseRefusal(status int, h http.Header, body []byte, secrets *redact.Secrets) *s3Refusal {
+	body = secrets.Bytes(body)
+	r := &s3Refusal{status: status, location: secrets.Line([]byte(h.Get("Location")), maxExcerpt)}
 	var said struct {
 		XMLName                 xml.Name
 		Code, Message, Endpoint string
@@ -80,14 +81,14 @@ func parseRefusal(status int, h http.Header, body []byte, secrets []string) *s3R
 	xml.Unmarshal(body, &said) // what comes before a mistake counts
 	switch {
 	case said.XMLName.Local != "Error":
-		r.message = excerpt(body)
+		r.message = redact.Line(body, maxExcerpt)
 	default:
-		r.message = excerpt([]byte(said.Message))
+		r.message = redact.Line([]byte(said.Message), maxExcerpt)
 		if errorCode.MatchString(said.Code) {
 			r.code = said.Code
 		}
 		if r.location == "" {
-			r.location = excerpt([]byte(said.Endpoint))
+			r.location = redact.Line([]byte(said.Endpoint), maxExcerpt)
 		}
 	}
 	return r

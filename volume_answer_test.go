@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // A 2xx is a success only if it is the result that was asked for.
@@ -136,7 +137,7 @@ func TestContentRange(t *testing.T) {
 // What a gateway says is data: capped, on one line, and without what it was sent.
 func TestRefusalIsText(t *testing.T) {
 	long := strings.Repeat("x", 9<<20)
-	r := parseRefusal(403, nil, []byte("<Error><Code>Access\nDenied\x1b[31m</Code><Message>key rps_secret, "+long+"</Message></Error>"), []string{"rps_secret"})
+	r := parseRefusal(403, nil, []byte("<Error><Code>Access\nDenied\x1b[31m</Code><Message>key rps_secret, "+long+"</Message></Error>"), redact.New("rps_secret"))
 	if r.code != "" || len(r.Error()) > 400 || strings.Contains(r.Error(), "rps_secret") || strings.ContainsAny(r.Error(), "\n\x1b") {
 		t.Errorf("got %.500q", r.Error())
 	}
@@ -284,7 +285,7 @@ func FuzzListResult(f *testing.F) {
 				t.Fatalf("an error of %d bytes", len(err.Error()))
 			}
 		}
-		if r := parseRefusal(400, nil, body, []string{"secret"}); len(r.Error()) > 500 || strings.Contains(r.Error(), "secret") {
+		if r := parseRefusal(400, nil, body, redact.New("secret")); len(r.Error()) > 500 || strings.Contains(r.Error(), "secret") {
 			t.Fatalf("%q", r.Error())
 		}
 	})

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/gpuburst/runpod-go/internal/line"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // gateway sends S3 operations to the volume's S3 gateway: the SDK's client on
@@ -37,8 +37,8 @@ type gateway struct {
 	conns     *connCounter
 	policy    RetryPolicy
 	logger    *slog.Logger
-	secrets   []string // never to be shown
-	renew     func()   // has the next signature ask the provider anew
+	secrets   *redact.Secrets // never to be shown
+	renew     func()          // has the next signature ask the provider anew
 	progress  Progress
 	observers observers
 	attempts  atomic.Int64
@@ -56,7 +56,7 @@ func newGateway(c *config) *gateway {
 		policy:    c.policy,
 		logger:    c.logger,
 		observers: c.observers,
-		secrets:   c.secrets(),
+		secrets:   c.secrets,
 	}
 	g.renew = func() {
 		if cache, ok := c.s3.credentials.(interface{ Invalidate() }); ok { // aws.CredentialsCache
@@ -214,7 +214,7 @@ func (s *signer) SignHTTP(ctx context.Context, credentials aws.Credentials, r *h
 	at time.Time, opts ...func(*v4.SignerOptions),
 ) error {
 	t := transferFrom(ctx)
-	t.secrets = append(slices.Clip(t.secrets), secretsOf(credentials)...)
+	t.secrets.Add(credentials.SecretAccessKey, credentials.SessionToken)
 	for _, text := range []string{credentials.AccessKeyID, credentials.SecretAccessKey, credentials.SessionToken} {
 		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			t.last = decision{kind: ErrUnauthorized}
@@ -232,16 +232,6 @@ func (s *signer) SignHTTP(ctx context.Context, credentials aws.Credentials, r *h
 	}
 	maps.Copy(r.Header, signed.Header)
 	return nil
-}
-
-// secretsOf returns what of a provider's credentials no error may show.
-func secretsOf(c aws.Credentials) (all []string) {
-	for _, s := range []string{c.SecretAccessKey, c.SessionToken} {
-		if s != "" {
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 // task is one method's work on the volume: what its errors call it, whose places

@@ -19,6 +19,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/gpuburst/runpod-go/internal/backoff"
 	"github.com/gpuburst/runpod-go/internal/line"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // transfer is one S3 operation: its body, its attempts, and the SDK's Retryer
@@ -30,7 +31,7 @@ type transfer struct {
 	meter     meter
 	policy    RetryPolicy
 	logger    *slog.Logger
-	secrets   []string
+	secrets   *redact.Secrets
 	body      func(context.Context) (io.ReadCloser, error) // opens the body anew; nil: none
 	attempts  []Attempt
 	last      decision

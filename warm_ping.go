@@ -22,7 +22,7 @@ func (p pinger) ping(ctx context.Context, worker string) (f finding) {
 	case d.verdict == VerdictDeliver || o.WorkerID != "":
 		f.answered, f.worker, f.ready = true, o.WorkerID, readyStatus(o.Status)
 	case d.verdict == VerdictGiveUp:
-		f.refused = &Error{Kind: d.kind, Status: o.Status, Body: redacted(o.Body, p.ep.secrets), Err: o.Err, Advice: d.advice()}
+		f.refused = &Error{Kind: d.kind, Status: o.Status, Body: p.ep.secrets.Bytes(o.Body), Err: o.Err, Advice: d.advice()}
 	}
 	f.inVain = d.cold && o.Elapsed >= p.ep.policy.QueueWait/2
 	return f
@@ -51,7 +51,7 @@ func (p pinger) observe(ctx context.Context, worker string) (o Observation) {
 		o.Err = err
 		return o
 	}
-	o.Status, o.WorkerID = resp.StatusCode, resp.Header.Get(workerIDHeader)
+	o.Status, o.WorkerID = resp.StatusCode, workerOf(resp, p.ep.secrets)
 	body := peekBody(ctx, resp.Body, p.ep.policy.peekTime()) // to its end, if it has one: then the connection is used again
 	defer body.Close()
 	o.Body = body.beginning(resp.Header.Get("Content-Encoding"))

@@ -17,6 +17,7 @@ import (
 
 	runpod "github.com/gpuburst/runpod-go"
 	"github.com/gpuburst/runpod-go/internal/backoff"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 const (
@@ -162,7 +163,7 @@ func (r *request) conclude(ctx context.Context, a answer, out any) error {
 
 // fail makes the error of a request that came to nothing.
 func (r *request) fail(ctx context.Context, a answer, cause error) error {
-	body := bytes.ReplaceAll(a.body[:min(len(a.body), maxBody)], []byte(r.c.apiKey), []byte("[redacted]"))
+	body := redact.New(r.c.apiKey).Head(a.body, maxBody)
 	e := &runpod.Error{Op: r.op, Status: a.status, Attempts: r.attempts, Body: body, Err: cause}
 	if ctx.Err() != nil {
 		e.Err = errors.Join(context.Cause(ctx), ctx.Err())

@@ -20,7 +20,7 @@ type api struct {
 	limits limits
 	held   atomic.Int64 // requests that the service holds until a job ends
 	recent recent
-	hidden secrets
+	hidden *secrets
 	posts  [2]atomic.Bool // which of readOnly the service takes by POST only
 }
 
@@ -29,7 +29,7 @@ func newAPI(base string, opts []runpod.Option) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api{calls: calls, policy: calls.RetryPolicy(), life: newLife(), limits: newLimits()}, nil
+	return &api{calls: calls, policy: calls.RetryPolicy(), life: newLife(), limits: newLimits(), hidden: newSecrets(calls)}, nil
 }
 
 // options returns what the Client beneath is made of: the caller's options
@@ -66,7 +66,7 @@ func (a *api) call(method, path, id string) call {
 		c.opts = []runpod.CallOption{runpod.NotIdempotent()}
 	}
 	if a != nil {
-		c.hidden = &a.hidden
+		c.hidden = a.hidden
 	}
 	return c
 }

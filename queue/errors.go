@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
 // The ways in which a job does not end well. An error of this package is a
@@ -72,19 +72,7 @@ func classify(o runpod.Observation) (runpod.Verdict, bool) {
 
 // excerpt is the beginning of a text of the service's on one line, fit for an
 // error.
-func excerpt(text string) string {
-	const most = 1 << 10
-	more := ""
-	if len(text) > most {
-		text, more = text[:most], "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(strings.TrimSpace(text), "?")) + more
-}
+func excerpt(text string) string { return redact.Line([]byte(text), 1<<10) }
 
 // lostParts reports whether parts of an output may have been lost with an
 // answer.

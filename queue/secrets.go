@@ -1,17 +1,26 @@
 package queue
 
 import (
-	"bytes"
 	"slices"
 	"sync"
+
+	runpod "github.com/gpuburst/runpod-go"
+	"github.com/gpuburst/runpod-go/internal/redact"
 )
 
-// secrets are those that requests have brought, which no error and no Failure
-// may show although a worker or the service may echo them. All text from the
-// service goes through here before anybody sees it.
+// secrets are those that no error and no Failure may show although a worker or
+// the service may echo them: the Client's, and those that requests have brought.
+// All text from the service goes through here before anybody sees it.
 type secrets struct {
+	client *runpod.Client // whose own are among them; nil: none
+	own    *redact.Secrets
+
 	mu    sync.RWMutex
 	known []string
+}
+
+func newSecrets(client *runpod.Client) *secrets {
+	return &secrets{client: client, own: redact.New()}
 }
 
 // maxSecrets bounds how many are remembered: the newest ones.
@@ -25,6 +34,7 @@ func (s *secrets) add(requests ...Request) {
 		if r.S3 == nil || r.S3.AccessSecret == "" || slices.Contains(s.known, r.S3.AccessSecret) {
 			continue
 		}
+		s.own.Add(r.S3.AccessSecret)
 		s.known = append(s.known, r.S3.AccessSecret)
 		if len(s.known) > maxSecrets {
 			s.known = slices.Delete(s.known, 0, 1)
@@ -32,7 +42,7 @@ func (s *secrets) add(requests ...Request) {
 	}
 }
 
-// list returns all of them.
+// list returns those of requests.
 func (s *secrets) list() []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -44,10 +54,8 @@ func (s *secrets) from(text []byte) []byte {
 	if s == nil {
 		return text
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, secret := range s.known {
-		text = bytes.ReplaceAll(text, []byte(secret), []byte("[redacted]"))
+	if s.client != nil {
+		text = []byte(s.client.Redact(string(text)))
 	}
-	return text
+	return s.own.Bytes(text)
 }

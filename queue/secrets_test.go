@@ -54,7 +54,7 @@ func TestFailuresShowNoSecret(t *testing.T) {
 	if result, err := RunSync[string](t.Context(), q, r); err != nil || result.Output != "hush-hush" {
 		t.Errorf("an output is the caller's, and stays as it is: %+v, %v", result, err)
 	}
-	var s secrets
+	s := newSecrets(nil)
 	for i := range 10 * maxSecrets {
 		s.add(Request{S3: &S3{AccessSecret: fmt.Sprint("secret ", i)}}, r, r)
 	}
