@@ -27,7 +27,7 @@ func newUploads(c *config) *uploads {
 		buffers:  line.NewBuffers(c.bufferMemory, bufferBlock),
 		partSize: c.partSize,
 		largest:  maxObject,
-		tidy:     newTidying(),
+		tidy:     newTidying(c.logger),
 	}
 	if c.skipExisting {
 		us.once = newFlights()

@@ -2,8 +2,11 @@ package runpod
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // tidyWait is how long an upload that has failed, or a Client that is closed,
@@ -14,13 +17,14 @@ const tidyWait = 5 * time.Second
 // deletions. Whoever was cancelled returns within seconds, also if the gateway is
 // silent; closing waits for the rest and ends it. It is safe for concurrent use.
 type tidying struct {
+	logger  *slog.Logger
 	life    context.Context
 	end     context.CancelFunc
 	running sync.WaitGroup
 }
 
-func newTidying() *tidying {
-	t := &tidying{}
+func newTidying(logger *slog.Logger) *tidying {
+	t := &tidying{logger: logger}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
 }
@@ -40,7 +44,12 @@ func (t *tidying) do(ctx context.Context, limit time.Duration, f func(context.Co
 		defer close(done)
 		defer cancel()
 		defer stop()
-		f(ctx)
+		// An observer is told of the requests, and may panic.
+		line.Guard(func() error { f(ctx); return nil }, func(err error) {
+			if err != nil {
+				t.logger.LogAttrs(ctx, slog.LevelWarn, "not tidied up", slog.String("error", err.Error()))
+			}
+		})
 	})
 	waitFor(done, wait)
 }

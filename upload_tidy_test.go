@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,4 +108,28 @@ func TestCompleteThatSendsBlanks(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 	}, smallParts, WithChecksum(ChecksumMD5))
+}
+
+// An observer that panics while an upload is aborted does not end the process:
+// nobody could recover it there.
+func TestObserverThatPanicsWhileAnUploadIsAborted(t *testing.T) {
+	var said logs
+	observer := Observer{S3AttemptStart: func(ctx context.Context, a S3AttemptInfo) context.Context {
+		if a.Operation == "AbortMultipartUpload" {
+			panic("the observer")
+		}
+		return ctx
+	}}
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Query: "partNumber", Times: runpodtest.Always, Do: runpodtest.Answer(507, "")})
+		if _, err := c.Upload(t.Context(), "k", Bytes("k", content(2*testPart))); !errors.Is(err, ErrVolumeFull) {
+			t.Error(err)
+		}
+		if held, _, _ := c.volume.gw.pool.Counts(); held != 0 {
+			t.Errorf("%d places held", held)
+		}
+		if !strings.Contains(said.String(), "not tidied up") {
+			t.Errorf("the log says %s", said.String())
+		}
+	}, smallParts, WithObserver(observer), WithLogger(said.logger()))
 }
