@@ -22,12 +22,12 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // dialTimeout bounds the opening of a connection, as in http.DefaultTransport.
 const dialTimeout = 30 * time.Second
 
-// cloneTransport gives a transport of the Client's own, whose connections are
-// counted. It speaks HTTP/1.1: uploads over HTTP/2 were seen to stall and one
+// cloneTransport returns a transport of the Client's own, which dials with own
+// unless that is nil, and whose connections are counted. It speaks HTTP/1.1: uploads over HTTP/2 were seen to stall and one
 // connection would make a pool of one, and with a connection for each request
 // a lost connection costs one request, not all of them.
-func (c *config) cloneTransport(conns *connCounter) *http.Transport {
-	t := c.transport.Clone()
+func cloneTransport(from *http.Transport, own dialFunc, conns *connCounter) *http.Transport {
+	t := from.Clone()
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
@@ -35,8 +35,8 @@ func (c *config) cloneTransport(conns *connCounter) *http.Transport {
 		t.TLSClientConfig.NextProtos = nil
 	}
 	dial := t.DialContext
-	if c.dial != nil {
-		dial, t.DialTLSContext = c.dial, nil
+	if own != nil {
+		dial, t.DialTLSContext = own, nil
 	}
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext

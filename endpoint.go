@@ -56,7 +56,7 @@ func newEndpoint(c *config) *endpoint {
 	}
 	ep.admission = newAdmission(c.admission, c.maxInFlight, c.policy)
 	ep.budgets = newBudgets(c.maxInFlight, c.policy)
-	ep.transport = c.cloneTransport(ep.conns)
+	ep.transport = cloneTransport(c.transport, c.dial, ep.conns)
 	// No more connections can be idle than there were requests in flight, whose
 	// number may change while the transport is in use.
 	ep.transport.MaxIdleConns = 0

@@ -73,7 +73,7 @@ func newGateway(c *config) *gateway {
 // newS3Transport opens as many connections as the pool has places, and keeps
 // them.
 func newS3Transport(c *config, conns *connCounter) *http.Transport {
-	t := c.cloneTransport(conns)
+	t := cloneTransport(c.transport, c.dial, conns)
 	// The places bound attempts, this bounds connections: a place may be free a
 	// moment before its connection is idle again, and must not dial another.
 	t.MaxConnsPerHost = c.s3Conns
