@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -75,6 +76,7 @@ func (c *call) configure(req *http.Request, opts []CallOption) (err error) {
 	if c.options, err = optionsFor(c.op, req.Method, opts); err != nil {
 		return err
 	}
+	maps.Copy(req.Header, c.options.header) // which is our own
 	if c.options.pin != "" {
 		req.Header = withHeader(req.Header, workerIDHeader, []string{c.options.pin})
 	}

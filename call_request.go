@@ -21,13 +21,15 @@ type callOptions struct {
 	idempotent  bool
 	decided     bool // the caller has said whether it is
 	anyWorker   bool
-	light       bool                // it takes no place in flight and waits for no pace
-	route       string              // for observers; "": the path
-	job         string              // likewise: the job that the call is part of
-	secrets     []string            // which no error and no log line may show
-	pin         string              // the worker that the request is for, as the header says it; "": any
-	beforeSend  func()              // called before each attempt; nil: nobody asks for it
-	afterAnswer func(worker string) // called with the worker that gave the final answer; nil: likewise
+	light       bool                  // it takes no place in flight and waits for no pace
+	route       string                // for observers; "": the path
+	job         string                // likewise: the job that the call is part of
+	header      http.Header           // to be set; nil: nothing is
+	refused     func(op string) error // why the options make no sense; nil: they do
+	secrets     []string              // which no error and no log line may show
+	pin         string                // the worker that the request is for, as the header says it; "": any
+	beforeSend  func()                // called before each attempt; nil: nobody asks for it
+	afterAnswer func(worker string)   // called with the worker that gave the final answer; nil: likewise
 }
 
 // optionsFor returns what the options say of a request with this method.
@@ -39,7 +41,17 @@ func optionsFor(op, method string, opts []CallOption) (callOptions, error) {
 		}
 		opt(&o)
 	}
+	if o.refused != nil {
+		return o, o.refused(op)
+	}
 	return o, nil
+}
+
+// fail notes that an option makes no sense. The first one counts.
+func (o *callOptions) fail(option string, err error) {
+	if o.refused == nil {
+		o.refused = func(op string) error { return refuse(op, option, "%w", err) }
+	}
 }
 
 // Idempotent marks a call that may run twice without harm. It is sent again
@@ -110,8 +122,9 @@ func callOptionsIn(ctx context.Context) []CallOption {
 // target is where an endpoint is and the key that it is called with. It makes
 // requests to it.
 type target struct {
-	base   *url.URL // nil: not known
-	bearer []string // the Authorization header
+	base   *url.URL    // nil: not known
+	bearer []string    // the Authorization header
+	extra  http.Header // what requests have besides, unless they say otherwise
 }
 
 // newRequest builds a request with a JSON body, or none, from its parts.
@@ -123,9 +136,10 @@ func (t *target) newRequest(method, path string, body []byte) (*http.Request, er
 	if !isToken(method) {
 		return nil, refuse(operationName(method, path), "method", "%q is not an HTTP method", method)
 	}
-	header := make(http.Header, 4)
+	header := make(http.Header, 4+len(t.extra))
+	maps.Copy(header, t.extra)
 	header["Authorization"] = t.bearer
-	if body != nil {
+	if body != nil && header["Content-Type"] == nil {
 		header["Content-Type"] = []string{"application/json"}
 	}
 	return &http.Request{
@@ -171,16 +185,26 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 		return err
 	}
 	req.Host = t.base.Host
-	if accepts := strings.Join(req.Header["Accept-Encoding"], ","); accepts != "" {
-		req.Header = withHeader(req.Header, "Accept-Encoding", []string{readable(accepts)})
-	}
 	if req.Method == "" {
 		req.Method = http.MethodGet
 	}
-	if auth := req.Header["Authorization"]; len(auth) == 0 || foreign && !slices.Equal(auth, t.bearer) {
-		req.Header = withHeader(req.Header, "Authorization", t.bearer)
-	}
+	req.Header = t.headerOf(req.Header, foreign)
 	return nil
+}
+
+// headerOf returns what is sent for a request's own header, which stays as it
+// is. The values are shared: nobody changes them.
+func (t *target) headerOf(own http.Header, foreign bool) http.Header {
+	h := make(http.Header, len(own)+len(t.extra)+1)
+	maps.Copy(h, t.extra)
+	maps.Copy(h, own)
+	if accepts := strings.Join(own["Accept-Encoding"], ","); accepts != "" {
+		h["Accept-Encoding"] = []string{readable(accepts)}
+	}
+	if len(own["Authorization"]) == 0 || foreign {
+		h["Authorization"] = t.bearer
+	}
+	return h
 }
 
 // readable keeps of an Accept-Encoding what errors can be judged in: in br and

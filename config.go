@@ -53,6 +53,8 @@ type config struct {
 	shared      Limiter
 	policy      RetryPolicy
 	classifiers []Classifier
+	header      http.Header // of all calls
+	product     string      // in front of our User-Agent
 
 	s3           s3Config
 	s3Conns      int
@@ -100,6 +102,12 @@ func (c *config) setDefaults() {
 	c.warm.path = cmp.Or(c.warm.path, defaultWarmPath)
 	c.policy = c.policy.withDefaults()
 	c.secrets = redact.New(c.apiKey, c.s3.secret)
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	if c.header["User-Agent"] == nil {
+		c.header["User-Agent"] = []string{userAgent(c.product)}
+	}
 	if c.control != nil {
 		c.control = guardedControl{c.control}
 	}

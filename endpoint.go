@@ -44,7 +44,7 @@ type callCounts struct {
 
 func newEndpoint(c *config) *endpoint {
 	ep := &endpoint{
-		target:    target{base: c.endpoint, bearer: []string{"Bearer " + c.apiKey}},
+		target:    target{base: c.endpoint, bearer: []string{"Bearer " + c.apiKey}, extra: c.header},
 		secrets:   c.secrets,
 		conns:     newConnCounter(),
 		limiter:   c.limiter,

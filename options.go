@@ -265,6 +265,36 @@ func WithClassifier(f Classifier) Option {
 	}
 }
 
+// WithHeader sets a field of the header of every request to the endpoint, unless
+// the request has one of its own; for one call there is [Header], which refuses
+// the same fields. Requests to the S3 gateway do not have it. Default: none.
+func WithHeader(key, value string) Option {
+	return func(c *config) error {
+		key, value, err := headerField(key, value)
+		if err != nil {
+			return refuse(newOp, "WithHeader", "%w", err)
+		}
+		if c.header == nil {
+			c.header = http.Header{}
+		}
+		c.header[key] = []string{value}
+		return nil
+	}
+}
+
+// WithUserAgent puts a product, such as "shop/2.1", in front of the User-Agent of
+// calls, which is runpod-go and its [Version]. HTTP clients on
+// [Client.Transport] keep their own. Default "". Control characters are refused.
+func WithUserAgent(product string) Option {
+	return func(c *config) error {
+		if hasControl(product) {
+			return refuse(newOp, "WithUserAgent", "it has a control character in it")
+		}
+		c.product = product
+		return nil
+	}
+}
+
 // WithS3Conns sets how many connections to the S3 gateway all uploads and
 // downloads of the Client share. Default 8, which 0 means too: 6 at once were
 // reported to pass the gateway without refusals, 16 to have a third refused. A
