@@ -123,7 +123,7 @@ func (a *attempt) roundTrip(req *http.Request, whole bool) (*http.Response, erro
 // peek reads the beginning of an error's body ahead. An error in that leaves the
 // status, which decides, and fails the caller's reading in its turn.
 func (a *attempt) peek(resp *http.Response) {
-	body := peekBody(a.ctx, resp.Body, a.ep.policy.peekTime())
+	body := peekBody(a.ctx, resp.Body, peekTime)
 	a.Body = body.beginning(resp.Header.Get("Content-Encoding"))
 	a.reply = attemptBody{ReadCloser: body, a: a}
 	resp.Body = &a.reply

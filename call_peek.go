@@ -11,9 +11,15 @@ import (
 	"time"
 )
 
-// peekAhead is how much of an error's body is read ahead: one that ends within it
-// leaves a connection that can be used again.
-const peekAhead = 16 << 10
+const (
+	// peekTime is how long the beginning of an error's body is waited for. What
+	// has come by then decides, with the status and the headers. It is the
+	// network's time, not the service's, and no policy scales it.
+	peekTime = 5 * time.Second
+	// peekAhead is how much of an error's body is read ahead: one that ends within
+	// it leaves a connection that can be used again.
+	peekAhead = 16 << 10
+)
 
 // peekedBody is a body whose beginning has been read ahead, for so long. It is
 // read as if nothing had been: what has come is there at once, and what is still

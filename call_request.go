@@ -133,6 +133,9 @@ func (t *target) newRequest(method, path string, body []byte) (*http.Request, er
 	if err != nil {
 		return nil, refuse(operationName(method, path), "path", "%w", err)
 	}
+	if err := t.checkPath(ref.Path); err != nil {
+		return nil, refuse(operationName(method, path), "path", "%w", err)
+	}
 	if !isToken(method) {
 		return nil, refuse(operationName(method, path), "method", "%q is not an HTTP method", method)
 	}
@@ -170,6 +173,9 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 	case u.Host == "" && u.Scheme == "" && u.Path == "":
 		return refuse(op, "req.URL", "its path is empty: want one on the endpoint, such as /api/v1/tryon, or / for its root")
 	case u.Host == "" && u.Scheme == "":
+		if err := t.checkPath(u.Path); err != nil {
+			return refuse(op, "req.URL", "%w", err)
+		}
 		req.URL = t.resolve(u)
 	case !sameOrigin(u, t.base):
 		return refuse(op, "req.URL", "its host is not the endpoint's, %s://%s: the API key goes nowhere else", t.base.Scheme, t.base.Host)

@@ -32,7 +32,7 @@ func (c *call) conclude(resp *http.Response, out any) (*Response, error) {
 		return r, c.copyTo(w, resp.Body)
 	}
 	if body, ok := resp.Body.(*attemptBody); ok && !success {
-		body.limit(c.ep.policy.peekTime())
+		body.limit(peekTime)
 	}
 	var err error
 	if r.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1)); err != nil && success {

@@ -1,7 +1,9 @@
 package runpod
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -58,15 +61,10 @@ func (c *config) apply(opts []Option) error {
 // caller did not.
 func fromEnvironment(c *config, env func(string) string) (opts []Option) {
 	if v := env("RUNPOD_API_KEY"); c.apiKey == "" && v != "" {
-		opts = append(opts, WithAPIKey(v))
+		opts = append(opts, fromVariable("RUNPOD_API_KEY", WithAPIKey(v)))
 	}
 	if c.endpoint == nil {
-		for _, name := range []string{"RUNPOD_ENDPOINT_ID", "RUNPOD_ENDPOINT_URL"} {
-			if v := env(name); v != "" {
-				opts = append(opts, endpointOption(name, v))
-				break
-			}
-		}
+		opts = append(opts, endpointFrom(env))
 	}
 	address, region, bucket := env("RUNPOD_S3_ENDPOINT_URL"), env("RUNPOD_S3_REGION"), env("RUNPOD_S3_BUCKET_NAME")
 	if c.s3.url == nil && address != "" && region != "" && bucket != "" {
@@ -74,9 +72,44 @@ func fromEnvironment(c *config, env func(string) string) (opts []Option) {
 	}
 	id, secret := env("RUNPOD_S3_ACCESS_KEY_ID"), env("RUNPOD_S3_SECRET_ACCESS_KEY")
 	if c.s3.credentials == nil && id != "" && secret != "" {
-		opts = append(opts, WithS3Credentials(id, secret))
+		opts = append(opts, fromVariable("RUNPOD_S3_ACCESS_KEY_ID, RUNPOD_S3_SECRET_ACCESS_KEY", WithS3Credentials(id, secret)))
 	}
 	return opts
+}
+
+// fromVariable is an option whose errors name the variable it comes from.
+func fromVariable(name string, opt Option) Option {
+	return func(c *config) error {
+		err := opt(c)
+		if e, ok := errors.AsType[*Error](err); ok {
+			e.Field = name
+		}
+		return err
+	}
+}
+
+// endpointFrom takes the endpoint from the environment. Two variables that name
+// two endpoints are refused: one of them may be real, and cost money, while its
+// user believes to call the simulated one.
+func endpointFrom(env func(string) string) Option {
+	return func(c *config) error {
+		const idName, urlName = "RUNPOD_ENDPOINT_ID", "RUNPOD_ENDPOINT_URL"
+		for _, name := range []string{idName, urlName} {
+			v := env(name)
+			if v == "" {
+				continue
+			}
+			address, err := endpointAddress(name, v)
+			if err != nil {
+				return err
+			}
+			if c.endpoint != nil && !agree(c.endpoint, address) {
+				return refuse(newOp, idName+", "+urlName, "they name two endpoints, at %s and at %s: unset the one that is not meant", c.endpoint.Host, address.Host)
+			}
+			c.endpoint = cmp.Or(c.endpoint, address)
+		}
+		return nil
+	}
 }
 
 // WithAPIKey sets the Runpod API key, which calls carry as a bearer token. It
@@ -85,7 +118,7 @@ func fromEnvironment(c *config, env func(string) string) (opts []Option) {
 // refused.
 func WithAPIKey(key string) Option {
 	return func(c *config) error {
-		if strings.TrimSpace(key) != key || strings.ContainsAny(key, "\r\n\x00") {
+		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == 0x7f || unicode.IsSpace(r) }) {
 			return refuse(newOp, "WithAPIKey", "the key has white space or control characters around or in it")
 		}
 		c.apiKey = key
@@ -95,19 +128,16 @@ func WithAPIKey(key string) Option {
 
 // WithEndpoint sets the load-balancing endpoint that is called: its id, where
 // "abc123" means https://abc123.api.runpod.ai (Runpod docs, load balancing), or
-// a whole URL. Default: the environment variable RUNPOD_ENDPOINT_ID, else
-// RUNPOD_ENDPOINT_URL. What is neither an id nor an http or https URL is
-// refused.
+// its address, such as abc123.api.runpod.ai or a whole URL. Default: the
+// environment variable RUNPOD_ENDPOINT_ID, or RUNPOD_ENDPOINT_URL; if both are
+// set and name two endpoints, New refuses them. What is neither an id nor an http
+// or https URL is refused, and so is an address of Runpod's own that has a path
+// behind it, which belongs into each call.
 func WithEndpoint(idOrURL string) Option { return endpointOption("WithEndpoint", idOrURL) }
-
-var endpointID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
 
 func endpointOption(field, idOrURL string) Option {
 	return func(c *config) (err error) {
-		if endpointID.MatchString(idOrURL) {
-			idOrURL = "https://" + idOrURL + ".api.runpod.ai"
-		}
-		c.endpoint, err = parseURL(field, idOrURL)
+		c.endpoint, err = endpointAddress(field, idOrURL)
 		return err
 	}
 }
@@ -527,7 +557,7 @@ func parseURL(field, raw string) (*url.URL, error) {
 	case u.User != nil:
 		return nil, refuse(newOp, field, "the URL has a user or password in it: set keys by their own options")
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, refuse(newOp, field, "want an http or https URL with a host")
+		return nil, refuse(newOp, field, "want an http or https URL with a host, such as https://host or http://localhost:8080")
 	case u.RawQuery != "", u.Fragment != "":
 		return nil, refuse(newOp, field, "want a URL without query or fragment")
 	}

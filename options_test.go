@@ -66,7 +66,7 @@ func TestEnvironmentFillsWhatOptionsLeave(t *testing.T) {
 	clearEnvironment(t)
 	t.Setenv("RUNPOD_API_KEY", "from-env")
 	t.Setenv("RUNPOD_ENDPOINT_ID", "abc123")
-	t.Setenv("RUNPOD_ENDPOINT_URL", "https://ignored.example")
+	t.Setenv("RUNPOD_ENDPOINT_URL", "https://abc123.api.runpod.ai/") // the same one
 	t.Setenv("RUNPOD_S3_ENDPOINT_URL", "https://s3.example")
 	t.Setenv("RUNPOD_S3_REGION", "EU-RO-1")
 	t.Setenv("RUNPOD_S3_BUCKET_NAME", "vol")

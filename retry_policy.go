@@ -157,10 +157,6 @@ func (p RetryPolicy) validate() error {
 	return nil
 }
 
-// peekTime is how long the beginning of an error's body is waited for: 5 s by
-// default. What has come by then decides, with the status and the headers.
-func (p RetryPolicy) peekTime() time.Duration { return p.MaxBackoff / 4 }
-
 // attemptLimit is how long one attempt may take to its headers. No limit of
 // the client may lie at QueueWait: it would race the balancer's own answer.
 func (p RetryPolicy) attemptLimit() time.Duration {

@@ -93,7 +93,7 @@ func checkEventStream(resp *http.Response, r *bufio.Reader) error {
 	body := peekBody(contextOf(resp), struct {
 		io.Reader
 		io.Closer
-	}{r, resp.Body}, DefaultRetryPolicy().peekTime())
+	}{r, resp.Body}, peekTime)
 	defer body.Close()
 	head := body.beginning(resp.Header.Get("Content-Encoding"))
 	e := responseError(resp)

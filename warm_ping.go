@@ -52,7 +52,7 @@ func (p pinger) observe(ctx context.Context, worker string) (o Observation) {
 		return o
 	}
 	o.Status, o.WorkerID = resp.StatusCode, workerOf(resp, p.ep.secrets)
-	body := peekBody(ctx, resp.Body, p.ep.policy.peekTime()) // to its end, if it has one: then the connection is used again
+	body := peekBody(ctx, resp.Body, peekTime) // to its end, if it has one: then the connection is used again
 	defer body.Close()
 	o.Body = body.beginning(resp.Header.Get("Content-Encoding"))
 	if o.WorkerID != "" {

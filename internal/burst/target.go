@@ -136,7 +136,11 @@ func Live(getenv func(string) string) (*Target, error) {
 		AccessKeyID: getenv("RUNPOD_S3_ACCESS_KEY_ID"), SecretAccessKey: getenv("RUNPOD_S3_SECRET_ACCESS_KEY"),
 	}
 	if id := getenv("RUNPOD_ENDPOINT_ID"); id != "" {
-		t.EndpointURL = "https://" + id + ".api.runpod.ai"
+		named := "https://" + id + ".api.runpod.ai"
+		if t.EndpointURL != "" && t.EndpointURL != named {
+			return nil, fmt.Errorf("RUNPOD_ENDPOINT_ID and RUNPOD_ENDPOINT_URL name two endpoints, %s and %s: unset the one that is not meant", named, t.EndpointURL)
+		}
+		t.EndpointURL = named
 	}
 	t.Name = "live: " + t.EndpointURL
 	var missing []string
