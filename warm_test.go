@@ -349,3 +349,22 @@ func TestWakesAreObserved(t *testing.T) {
 		}
 	}, observer)
 }
+
+// A job's lease ends once, when its request is sent, and not again with the job.
+func TestLeaseLapsesOnce(t *testing.T) {
+	inBubble(t, sleepy(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		w := c.calls.wake
+		first, second := w.lease(), w.lease()
+		for range 3 {
+			first.lapse()
+		}
+		w.mu.Lock()
+		left := w.core.leases
+		w.mu.Unlock()
+		if left != 1 {
+			t.Errorf("%d leases are left of two, of which one has ended", left)
+		}
+		second.lapse()
+		(*lease)(nil).lapse()
+	}, WithWarmup(1))
+}
