@@ -2,6 +2,9 @@ package embedded
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gpuburst/runpod-go/fleet"
 )
 
 func TestLoopbackAndToken(t *testing.T) {
@@ -68,10 +73,39 @@ func TestWhatIsAcknowledgedStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		if s.Close() != nil || s.Close() != nil {
-			t.Error("closing twice")
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
+}
+
+// A client's TLS settings serve for the fleet's own connection too.
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	s, err := Start(t.TempDir(), TLS(&tls.Config{Certificates: web.TLS.Certificates}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if c, err := nats.Connect(s.URL(), nats.Token(s.Token())); err == nil {
+		c.Close()
+		t.Error("an unknown certificate was taken")
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	c, err := nats.Connect(s.URL(), nats.Token(s.Token()), nats.Secure(&tls.Config{RootCAs: roots, ServerName: "example.com"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	f, err := fleet.Open(t.Context(), c, fleet.Config{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
 }
 
 func TestOptions(t *testing.T) {

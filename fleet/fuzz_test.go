@@ -1,0 +1,41 @@
+package fleet
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Whatever stands in the queue, a machine makes of it a job that passes the
+// check, or a failure under the subject's id.
+func FuzzReadJob(f *testing.F) {
+	for _, text := range []string{`{"id":"a","path":"/do","run":1}`, `{"id":"a","path":"//x","run":1}`, `{"id":"a","path":"/do","run":1,"keys":["../x"],"body":{"x":["{{0}}"]}}`, `{`} {
+		f.Add("a", text)
+	}
+	f.Fuzz(func(t *testing.T, key, text string) {
+		j, err := readJob(key, []byte(text))
+		if err != nil {
+			return
+		}
+		if j.check() != nil || token(j.ID) != key || j.Run < 1 || len(j.Files) > 0 {
+			t.Errorf("%q %q: %+v", key, text, j)
+		}
+		if _, err := json.Marshal(j.body()); err != nil {
+			t.Errorf("%q: its body: %v", text, err)
+		}
+	})
+}
+
+// Whatever a result says, no file or object outside comes of it.
+func FuzzReadResult(f *testing.F) {
+	for _, text := range []string{`{"run":1,"answer":{"a":1},"save_to":"a/b"}`, `{"run":1,"save_to":"../x","output_key":"/etc/x"}`, `{"failed":"x","kind":"no workers"}`} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, _ := readResult(entry{key: "a", data: []byte(text), seq: 1})
+		if r.ID != "a" || r.SaveTo != "" && !filepath.IsLocal(r.SaveTo) || strings.Contains(r.OutputKey, "..") && checkKey(r.OutputKey) != nil {
+			t.Errorf("%q: %+v", text, r)
+		}
+	})
+}
