@@ -30,7 +30,6 @@ var packages = map[string]string{
 	"runpodtest": "github.com/gpuburst/runpod-go/runpodtest",
 	"websocket":  "github.com/gpuburst/runpod-go/websocket",
 	"fleet":      "github.com/gpuburst/runpod-go/fleet",
-	"embedded":   "github.com/gpuburst/runpod-go/fleet/embedded",
 	"otelrunpod": "github.com/gpuburst/runpod-go/otelrunpod",
 	"embedded":   "github.com/gpuburst/runpod-go/fleet/embedded",
 	"ws":         "github.com/coder/websocket",
@@ -57,7 +56,6 @@ var known = map[string]string{
 	"request":   "var request any",
 	"specs":     "var specs iter.Seq[fleet.Spec]",
 	"rp":        "var rp *runpod.Client",
-	"specs":     "var specs iter.Seq[fleet.Spec]",
 	"url":       "var url string",
 }
 
