@@ -222,7 +222,7 @@ func photographs(t *testing.T) (person, garment string) {
 func TestPythonRoundTrips(t *testing.T) {
 	py := python(t, "boto3, httpx")
 	person, garment := photographs(t)
-	const speed = 20
+	const speed = 10 // a tenth of a second more in refusing is a second of the service's
 	s := simulate(t, "-preset", "run2", "-speed", fmt.Sprint(speed))
 	out := s.run(t, s.environ(), py, testdata(t, "roundtrips.py"), person, garment)
 	succeeded, refused := 0, 0
