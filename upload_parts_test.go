@@ -323,3 +323,50 @@ func TestCompleteIsLookedAt(t *testing.T) {
 		})
 	}
 }
+
+// A part that the gateway has lost and holds something else for, of the same
+// size, is sent again, and no other.
+func TestPartThatBecameAnother(t *testing.T) {
+	data := content(3 * testPart)
+	var mu sync.Mutex
+	sent, completes, own := map[string]int{}, 0, ""
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		switch q := r.URL.Query(); {
+		case r.Method == "GET":
+			io.WriteString(w, "<ListPartsResult>")
+			for i := range 3 {
+				etag := md5.Sum(data[i*testPart : (i+1)*testPart])
+				if i == 1 {
+					etag[0]++
+				}
+				fmt.Fprintf(w, `<Part><PartNumber>%d</PartNumber><Size>%d</Size><ETag>"%x"</ETag></Part>`, i+1, testPart, etag)
+			}
+			io.WriteString(w, "</ListPartsResult>")
+		case r.Method == "POST" && q.Has("uploads"):
+			own = r.Header.Get("X-Amz-Meta-" + ownID)
+			io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+		case r.Method == "PUT":
+			sent[q.Get("partNumber")]++
+			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
+		case r.Method == "POST":
+			if completes++; completes == 1 {
+				w.WriteHeader(400)
+				io.WriteString(w, s3Error("InvalidPart"))
+				return
+			}
+			io.WriteString(w, "<CompleteMultipartUploadResult/>")
+		case r.Method == "HEAD":
+			w.Header().Set("X-Amz-Meta-"+ownID, own)
+		}
+	}, func(t *testing.T, c *Client) {
+		if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
+			t.Error(err)
+		}
+		if fmt.Sprint(sent) != "map[1:1 2:2 3:1]" {
+			t.Errorf("parts sent: %v", sent)
+		}
+	}, smallParts, WithChecksum(ChecksumMD5))
+}

@@ -3,8 +3,10 @@ package runpod
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -90,20 +92,28 @@ func (r *resumable) unclaim() {
 	}
 }
 
+var errOddFile = errors.New("the file makes no sense")
+
 // load reads what is known of an unfinished upload of the key. It returns nil if
-// nothing is known, or if the file makes no sense.
-func (r *resumable) load(key string) *unfinishedUpload {
+// nothing is known, and an error if the file makes no sense.
+func (r *resumable) load(key string) (*unfinishedUpload, error) {
 	f, err := os.Open(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxResumeFile))
 	var u unfinishedUpload
-	if err != nil || json.Unmarshal(data, &u) != nil || u.Store != r.dir.store || u.Key != key || !u.makesSense() {
-		return nil
+	if err != nil {
+		return nil, err
 	}
-	return &u
+	if json.Unmarshal(data, &u) != nil || u.Store != r.dir.store || u.Key != key || !u.makesSense() {
+		return nil, errOddFile
+	}
+	return &u, nil
 }
 
 func (r *resumable) save(u unfinishedUpload) error {
@@ -120,9 +130,9 @@ func (r *resumable) completing(key string) error {
 	if r == nil {
 		return nil
 	}
-	u := r.load(key)
-	if u == nil || u.Completing {
-		return nil
+	u, err := r.load(key)
+	if err != nil || u == nil || u.Completing {
+		return nil // what was not noted is not gone on with
 	}
 	u.Completing = true
 	return r.save(*u)

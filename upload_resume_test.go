@@ -3,9 +3,14 @@ package runpod
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"fmt"
+	"io"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -192,7 +197,7 @@ func TestResumeFileThatWasTampered(t *testing.T) {
 				if err := r.save(u); err != nil {
 					t.Fatal(err)
 				}
-				if got := r.load("k"); got != nil {
+				if got, err := r.load("k"); got != nil || err == nil {
 					t.Fatalf("it is taken for %+v", got)
 				}
 				r.unclaim()
@@ -212,7 +217,10 @@ func TestResumeFileThatWasTampered(t *testing.T) {
 func TestResumeFileIsPrivateAndSmall(t *testing.T) {
 	dir := newResumeDir(t.TempDir(), "store")
 	r := dir.claim("k")
-	if err := r.save(unfinishedUpload{Key: "k", UploadID: "u", Own: strings.Repeat("A", 26), Size: 10, PartSize: 10}); err != nil || r.load("k") == nil {
+	if err := r.save(unfinishedUpload{Key: "k", UploadID: "u", Own: strings.Repeat("A", 26), Size: 10, PartSize: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := r.load("k"); u == nil || err != nil {
 		t.Fatal("it is not read back", err)
 	}
 	info, err := os.Stat(r.path)
@@ -221,7 +229,7 @@ func TestResumeFileIsPrivateAndSmall(t *testing.T) {
 	}
 	data, _ := os.ReadFile(r.path)
 	os.WriteFile(r.path, append(bytes.Repeat([]byte(" "), maxResumeFile), data...), 0o600)
-	if r.load("k") != nil {
+	if u, _ := r.load("k"); u != nil {
 		t.Error("more than its limit was read")
 	}
 }
@@ -232,4 +240,40 @@ func TestResumeWithAnotherChecksum(t *testing.T) {
 	if u.continues(10, ChecksumCRC32C) || u.continues(11, ChecksumMD5) || !u.continues(10, ChecksumMD5) {
 		t.Error("what does not fit is gone on with")
 	}
+}
+
+// An object of the same size and content that somebody else has stored is not
+// what became of an unfinished upload.
+func TestResumeFindsSomebodyElsesObject(t *testing.T) {
+	data := content(2 * testPart)
+	parts := 0
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch q := r.URL.Query(); {
+		case r.Method == "GET" && q.Has("uploadId"):
+			w.WriteHeader(404)
+			io.WriteString(w, s3Error("NoSuchUpload"))
+		case r.Method == "POST" && q.Has("uploads"):
+			io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u2</UploadId></InitiateMultipartUploadResult>")
+		case r.Method == "PUT":
+			parts++
+			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
+		case r.Method == "POST":
+			w.WriteHeader(400)
+		case r.Method == "HEAD":
+			w.Header().Set("X-Amz-Meta-"+ownID, strings.Repeat("B", 26))
+			w.Header().Set("ETag", `"`+multipartETag(data, testPart)+`"`)
+			w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		}
+	}, func(t *testing.T, c *Client) {
+		r := c.volume.uploads.resume.claim("k")
+		if err := r.save(unfinishedUpload{Key: "k", UploadID: "u1", Own: strings.Repeat("A", 26), Size: 2 * testPart, PartSize: testPart, Checksum: ChecksumMD5}); err != nil {
+			t.Fatal(err)
+		}
+		r.unclaim()
+		c.Upload(t.Context(), "k", Bytes("k", data))
+		if parts != 2 {
+			t.Errorf("%d parts sent", parts)
+		}
+	}, smallParts, WithResumeDir(t.TempDir()), WithChecksum(ChecksumMD5))
 }

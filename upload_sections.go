@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 
@@ -81,7 +82,10 @@ func beginSections(ctx context.Context, u *upload, partSize int64) (m *multipart
 // came of it. It returns neither if there is none, or if it was one of content
 // of another size: that is aborted.
 func goOn(ctx context.Context, u *upload, r *resumable) (*multipart, *Object, error) {
-	before := r.load(u.key)
+	before, err := r.load(u.key)
+	if err != nil {
+		u.gw.logger.LogAttrs(ctx, slog.LevelWarn, "resume file passed over", slog.String("path", r.path), slog.String("error", err.Error()))
+	}
 	if before == nil {
 		return nil, nil, nil
 	}
@@ -91,7 +95,6 @@ func goOn(ctx context.Context, u *upload, r *resumable) (*multipart, *Object, er
 		r.forget()
 		return nil, nil, nil
 	}
-	var err error
 	if m.there, err = listParts(ctx, u.task, u.key, m.id); err == nil {
 		return m, nil, nil
 	}
