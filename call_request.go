@@ -133,7 +133,7 @@ func (t *target) newRequest(method, path string, body []byte) (*http.Request, er
 	if err != nil {
 		return nil, refuse(operationName(method, path), "path", "%w", err)
 	}
-	if err := t.checkPath(ref.Path); err != nil {
+	if err := checkPath(t.base, ref.Path); err != nil {
 		return nil, refuse(operationName(method, path), "path", "%w", err)
 	}
 	if !isToken(method) {
@@ -173,7 +173,7 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 	case u.Host == "" && u.Scheme == "" && u.Path == "":
 		return refuse(op, "req.URL", "its path is empty: want one on the endpoint, such as /api/v1/tryon, or / for its root")
 	case u.Host == "" && u.Scheme == "":
-		if err := t.checkPath(u.Path); err != nil {
+		if err := checkPath(t.base, u.Path); err != nil {
 			return refuse(op, "req.URL", "%w", err)
 		}
 		req.URL = t.resolve(u)
@@ -330,20 +330,4 @@ func parsePath(path string) (*url.URL, error) {
 func operationName(method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	return method + " " + path
-}
-
-// sameOrigin reports whether two URLs are of one scheme, host and port.
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && (a.Host == b.Host || strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b))
-}
-
-func portOf(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-		return port
-	case u.Scheme == "http":
-		return "80"
-	}
-	return "443"
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -27,9 +26,6 @@ import (
 //
 // Most callers need none: the environment says which endpoint and which volume.
 type Option func(*config) error
-
-// newOp is the operation that errors about options name.
-const newOp = "new client"
 
 // newConfig applies the options, then the environment for what they left
 // unset, then the defaults.
@@ -546,20 +542,4 @@ func refuseNegative(field string, n int) error {
 		return refuse(newOp, field, "%d is negative", n)
 	}
 	return nil
-}
-
-// parseURL never shows the URL it refuses: somebody may have put a key in it.
-func parseURL(field, raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return nil, refuse(newOp, field, "not a URL")
-	case u.User != nil:
-		return nil, refuse(newOp, field, "the URL has a user or password in it: set keys by their own options")
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, refuse(newOp, field, "want an http or https URL with a host, such as https://host or http://localhost:8080")
-	case u.RawQuery != "", u.Fragment != "":
-		return nil, refuse(newOp, field, "want a URL without query or fragment")
-	}
-	return u, nil
 }

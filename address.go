@@ -16,6 +16,9 @@ const (
 
 var endpointID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
 
+// newOp is the operation that errors about options name.
+const newOp = "new client"
+
 // endpointAddress returns the base URL of the endpoint that an id or a URL names.
 func endpointAddress(field, idOrURL string) (*url.URL, error) {
 	raw := idOrURL
@@ -65,15 +68,15 @@ func checkServiceAddress(u *url.URL) error {
 var jobCalls = []string{"run", "runsync", "status", "status-sync", "stream", "cancel", "retry", "purge-queue", "health", "batch", "requests", "openai"}
 
 // checkPath refuses a path that the endpoint at this address cannot have.
-func (t *target) checkPath(path string) error {
+func checkPath(address *url.URL, path string) error {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	base, rest := strings.Trim(t.base.Path, "/"), strings.TrimPrefix(path, "/")+"/"
+	base, rest := strings.Trim(address.Path, "/"), strings.TrimPrefix(path, "/")+"/"
 	switch {
-	case strings.EqualFold(t.base.Hostname(), jobsHost) && !slices.Contains(jobCalls, parts[0]):
+	case strings.EqualFold(address.Hostname(), jobsHost) && !slices.Contains(jobCalls, parts[0]):
 		id := base[strings.LastIndex(base, "/")+1:]
-		return fmt.Errorf("the job API at %s has no such call: want WithEndpoint(%q) if the endpoint is a load-balancing one", t.base, id)
+		return fmt.Errorf("the job API at %s has no such call: want WithEndpoint(%q) if the endpoint is a load-balancing one", address, id)
 	case base != "" && strings.HasPrefix(rest, base+"/"):
-		return fmt.Errorf("it begins with the path of the endpoint's address, %s, which is put before it: leave that out in one of the two", t.base.Path)
+		return fmt.Errorf("it begins with the path of the endpoint's address, %s, which is put before it: leave that out in one of the two", address.Path)
 	}
 	return nil
 }
@@ -81,4 +84,36 @@ func (t *target) checkPath(path string) error {
 // agree reports whether two addresses are of one endpoint.
 func agree(a, b *url.URL) bool {
 	return sameOrigin(a, b) && strings.Trim(a.Path, "/") == strings.Trim(b.Path, "/")
+}
+
+// sameOrigin reports whether two URLs are of one scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && (a.Host == b.Host || strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b))
+}
+
+func portOf(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+		return port
+	case u.Scheme == "http":
+		return "80"
+	}
+	return "443"
+}
+
+// parseURL never shows the URL it refuses: somebody may have put a key in it.
+func parseURL(field, raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, refuse(newOp, field, "not a URL")
+	case u.User != nil:
+		return nil, refuse(newOp, field, "the URL has a user or password in it: set keys by their own options")
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return nil, refuse(newOp, field, "want an http or https URL with a host, such as https://host or http://localhost:8080")
+	case u.RawQuery != "", u.Fragment != "":
+		return nil, refuse(newOp, field, "want a URL without query or fragment")
+	}
+	return u, nil
 }

@@ -122,8 +122,7 @@ func TestPathsThatTheAddressCannotHave(t *testing.T) {
 		c.Close()
 	}
 	for _, path := range []string{"/run", "/status/x", "/health"} {
-		ref := &target{base: mustParse(t, "https://api.runpod.ai/v2/abc123")}
-		if err := ref.checkPath(path); err != nil {
+		if err := checkPath(mustParse(t, "https://api.runpod.ai/v2/abc123"), path); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
