@@ -7,10 +7,8 @@ const traceparent = "traceparent"
 
 // Tracer links a job's span on the machine that runs it to the span that
 // submitted it. The link travels in the header of the job's message, as W3C
-// Trace Context writes it. With OpenTelemetry, Traceparent injects into a
-// propagation.MapCarrier by propagation.TraceContext and returns its
-// "traceparent"; Start extracts from one and begins a span with a link. Its
-// methods must be safe for concurrent use.
+// Trace Context writes it. Module otelrunpod has one for OpenTelemetry:
+// telemetry.Fleet(). Its methods must be safe for concurrent use.
 type Tracer interface {
 	// Traceparent returns the traceparent of ctx's span, "" if there is none.
 	Traceparent(ctx context.Context) string

@@ -25,6 +25,7 @@
 //	    POST ...                    CLIENT: one attempt
 //	runpod.wake                     while light requests start and keep workers
 //	runpod.hold                     while the minimum of workers is raised
+//	runpod.fleet.job                CONSUMER: a job of a fleet on its machine, see [Telemetry.Fleet]
 //
 // Attempts follow the semantic conventions for HTTP client spans, S3 requests
 // those for the AWS SDK. An attempt that failed is an error; a call or a transfer
