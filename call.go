@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gpuburst/runpod-go/internal/backoff"
+	"github.com/gpuburst/runpod-go/internal/line"
 	"github.com/gpuburst/runpod-go/internal/redact"
 	"github.com/hashicorp/go-retryablehttp"
 )
@@ -41,9 +42,10 @@ type call struct {
 	unsent     error        // why the attempt that was to follow was not sent
 	delay      time.Duration
 	retries    retryState
-	ticket     int64     // its place in line, by when it first came
-	view       *callView // for the observers; nil: there are none
-	unpinned   bool      // it has been sent on to another worker
+	ticket     line.Ticket // its place in line, by when it first came
+	bound      startBound  // of StartWithin
+	view       *callView   // for the observers; nil: there are none
+	unpinned   bool        // it has been sent on to another worker
 	mayHaveRun bool
 
 	waitedPlace time.Duration // for places in flight
@@ -80,6 +82,7 @@ func (c *call) configure(req *http.Request, opts []CallOption) (err error) {
 	if c.options.pin != "" {
 		req.Header = withHeader(req.Header, workerIDHeader, []string{c.options.pin})
 	}
+	c.ticket.Priority = c.options.priority
 	c.droppable = c.options.anyWorker && req.Header.Get(workerIDHeader) != ""
 	return nil
 }
@@ -90,6 +93,7 @@ func (c *call) run(loop *retryablehttp.Client, req *http.Request) (*http.Respons
 	defer c.cleanUp()
 	c.request = *req.WithContext(c)
 	c.start = time.Now()
+	c.bound = newStartBound(c.start, c.options.startWithin)
 	c.Context, c.view = viewCall(c.Context, c.ep.observers, c.info)
 	c.attempts, c.answer = c.attempts1[:0], &c.attempt1.Observation
 	c.ep.counts.calls.Add(1)
@@ -207,8 +211,10 @@ func (c *call) place() error {
 // awaitPlace waits for a place. A call that waited in vain says for what.
 func (c *call) awaitPlace() error {
 	gate := c.ep.admission.gate
-	waited, err := c.waiting(func() error { return gate.AcquireAgain(c, c.life.done, &c.ticket) })
-	if err == nil || waited == 0 || c.life.isClosed() {
+	ctx, cancel := c.bound.context(c)
+	defer cancel()
+	waited, err := c.waiting(func() error { return gate.AcquireAgain(ctx, c.life.done, &c.ticket) })
+	if err == nil || waited == 0 || c.life.isClosed() || c.Err() == nil {
 		return err
 	}
 	return fmt.Errorf("it waited %s for one of %s in flight (WithMaxInFlight): a streamed answer keeps its place until it is read to its end or closed",
@@ -221,7 +227,9 @@ func (c *call) awaitShare(a *attempt) error {
 	if !a.placed || c.ep.shared == nil {
 		return nil
 	}
-	_, err := c.waiting(func() error { return a.share(c, c.life, c.ep.shared) })
+	ctx, cancel := c.bound.context(c)
+	defer cancel()
+	_, err := c.waiting(func() error { return a.share(ctx, c.life, c.ep.shared) })
 	return err
 }
 
@@ -260,6 +268,10 @@ func (c *call) awaitTurn() error {
 	}
 	turn := c.ep.limiter.Reserve()
 	delay := turn.Delay()
+	if c.bound.excludes(time.Now().Add(delay)) {
+		turn.Cancel()
+		return c.bound.err()
+	}
 	if deadline, ok := c.Deadline(); ok && time.Now().Add(delay).After(deadline) {
 		turn.Cancel()
 		return fmt.Errorf("the rate limit's turn would come in %s: %w", delay, context.DeadlineExceeded)
@@ -282,6 +294,7 @@ func (c *call) makeWay() {
 // roundTrip sends an attempt's own copy of the request: with the body opened
 // anew, and without a pin that the call was told to drop.
 func (c *call) roundTrip(a *attempt, req *http.Request, header http.Header) (*http.Response, error) {
+	defer c.bound.watch(a.ctx, c.ep.control, a.cancel)()
 	out := req.WithContext(a.traced())
 	out.Header = header
 	body, err := c.body.open()
@@ -329,6 +342,8 @@ func (c *call) verdict(a *attempt) decision {
 	d := c.ep.policy.judge(c.ep.first, *o)
 	if o.Err != nil && (c.over() || cancelled(&c.request)) {
 		d = decision{verdict: VerdictGiveUp, cause: "cancelled", reason: "the context ended", mayHaveRun: o.Sent}
+	} else if o.Err != nil && a.noneUp {
+		d = noneUp()
 	}
 	if d.verdict.retries() && !c.body.replays() {
 		d.wantsBody()
@@ -355,6 +370,12 @@ func (c *call) pay(a *attempt, d *decision, now time.Time) time.Duration {
 		deadline = now.Add(-1)
 	}
 	paid := *d
+	if c.bound.excludes(now.Add(delay)) {
+		d.verdict, d.late = VerdictGiveUp, true
+		d.reason += "; no other attempt may begin, as StartWithin asks"
+		c.ep.budgets.refund(&paid)
+		return 0
+	}
 	if d.lapses(now.Add(delay), deadline, since, policy.GiveUp) {
 		c.ep.budgets.refund(&paid)
 		return 0
@@ -501,6 +522,8 @@ func (c *call) newError() *Error {
 		if over.Kind != nil {
 			e.Kind, e.Advice = over.Kind, ""
 		}
+	case c.last.late:
+		e.Err = c.bound.err()
 	case c.last.expired:
 		e.Err = context.DeadlineExceeded
 	}

@@ -25,6 +25,7 @@ type attempt struct {
 	ctx     context.Context // ends with the caller's, at the limit, and with the attempt
 	cancel  context.CancelCauseFunc
 	clock   *time.Timer // cancels ctx when it runs out
+	noneUp  bool        // it was ended since no worker is up
 	placed  bool        // it has a place in flight
 	ended   atomic.Bool // the place was given back
 	reply   attemptBody
@@ -147,6 +148,7 @@ func (a *attempt) readWhole(resp *http.Response) error {
 
 // failed notes that the attempt has no answer, and ends it.
 func (a *attempt) failed(err error) {
+	a.noneUp = context.Cause(a.ctx) == errNoneUp
 	a.Sent = a.wrote()
 	switch began := a.Status != 0; {
 	case !a.timedOut():

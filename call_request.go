@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gpuburst/runpod-go/internal/redact"
 )
@@ -21,9 +22,11 @@ type callOptions struct {
 	idempotent  bool
 	decided     bool // the caller has said whether it is
 	anyWorker   bool
-	light       bool                  // it takes no place in flight and waits for no pace
-	route       string                // for observers; "": the path
-	job         string                // likewise: the job that the call is part of
+	light       bool   // it takes no place in flight and waits for no pace
+	route       string // for observers; "": the path
+	job         string // likewise: the job that the call is part of
+	priority    int
+	startWithin time.Duration         // 0: there is no bound
 	header      http.Header           // to be set; nil: nothing is
 	refused     func(op string) error // why the options make no sense; nil: they do
 	secrets     []string              // which no error and no log line may show

@@ -22,6 +22,7 @@ type endpoint struct {
 	admission *admission
 	limiter   *rate.Limiter // nil: no limit
 	shared    Limiter       // nil: none
+	control   ControlPlane  // nil: not known
 	policy    RetryPolicy
 	first     []Classifier
 	observers observers
@@ -49,6 +50,7 @@ func newEndpoint(c *config) *endpoint {
 		conns:     newConnCounter(),
 		limiter:   c.limiter,
 		shared:    c.shared,
+		control:   c.control,
 		policy:    c.policy,
 		first:     c.classifiers,
 		observers: c.observers,

@@ -11,6 +11,7 @@ type decision struct {
 	cold       bool   // the balancer had no worker: nothing is wrong, nothing ran
 	thin       bool   // on thin evidence: counts into Observation.Repeats
 	expired    bool   // given up since the context ends before another attempt
+	late       bool   // given up since StartWithin allows no other attempt
 	mayHaveRun bool
 	bodyGone   bool   // given up since the body can be read only once
 	hint       string // what to do about it; "": what the kind says

@@ -11,7 +11,9 @@ import (
 var ErrClosed = errors.New("closed while waiting in line")
 
 // Gate admits at most a limit of holders at once. Callers that find it full
-// wait, first come, first served. It is safe for concurrent use.
+// wait: the highest priority first, and among equals first come, first served.
+// Every eighth of those who waited is the one that came first of all, so that a
+// low priority waits longer but not for ever. It is safe for concurrent use.
 type Gate struct {
 	mu      sync.Mutex
 	limit   int
@@ -21,11 +23,23 @@ type Gate struct {
 	first   *waiter // of the line
 	last    *waiter
 	waiting int
+	turns   int // how many of those who waited were admitted
+}
+
+// fairTurn is how often the one that came first of all is admitted, whatever
+// its priority.
+const fairTurn = 8
+
+// Ticket is a caller's claim to a place. It records when the caller first came,
+// so that one that comes back stands where it would have.
+type Ticket struct {
+	Priority int // higher is sooner
+	number   int64
 }
 
 // waiter is a caller's position in the line.
 type waiter struct {
-	ticket     int64
+	ticket     Ticket
 	turn       chan struct{} // closed when its turn has come
 	in         bool          // it stands in line
 	prev, next *waiter
@@ -37,14 +51,12 @@ func NewGate(limit int) *Gate { return &Gate{limit: limit} }
 // Acquire waits until it is admitted. It returns the context's cause if that
 // ends first. Whoever was admitted calls Release once.
 func (g *Gate) Acquire(ctx context.Context) error {
-	var ticket int64
-	return g.AcquireAgain(ctx, nil, &ticket)
+	return g.AcquireAgain(ctx, nil, &Ticket{})
 }
 
-// AcquireAgain is Acquire for a caller that may come back: *ticket, 0 at first,
-// records when it first came, and it stands in line by that. It returns
-// ErrClosed if closed is closed while it waits; closed may be nil.
-func (g *Gate) AcquireAgain(ctx context.Context, closed <-chan struct{}, ticket *int64) error {
+// AcquireAgain is Acquire for a caller that may come back, with the same ticket.
+// It returns ErrClosed if closed is closed while it waits; closed may be nil.
+func (g *Gate) AcquireAgain(ctx context.Context, closed <-chan struct{}, ticket *Ticket) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -65,12 +77,12 @@ func (g *Gate) AcquireAgain(ctx context.Context, closed <-chan struct{}, ticket 
 }
 
 // enter admits the caller and returns nil, or puts it in line.
-func (g *Gate) enter(ticket *int64) *waiter {
+func (g *Gate) enter(ticket *Ticket) *waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if *ticket == 0 {
+	if ticket.number == 0 {
 		g.tickets++
-		*ticket = g.tickets
+		ticket.number = g.tickets
 	}
 	if g.held < g.limit && g.waiting == 0 {
 		g.hold()
@@ -82,11 +94,18 @@ func (g *Gate) enter(ticket *int64) *waiter {
 	return w
 }
 
-// join puts a waiter in line, behind all that came before it. The lock is held,
-// as in part, admit and hold.
+// before reports whether a stands in front of b.
+func (a Ticket) before(b Ticket) bool {
+	if a.Priority != b.Priority {
+		return a.Priority > b.Priority
+	}
+	return a.number < b.number
+}
+
+// join puts a waiter in line. The lock is held, as in part, next, admit and hold.
 func (g *Gate) join(w *waiter) {
 	after := g.last
-	for after != nil && after.ticket > w.ticket {
+	for after != nil && w.ticket.before(after.ticket) {
 		after = after.prev
 	}
 	w.in, w.prev = true, after
@@ -152,11 +171,24 @@ func (g *Gate) SetLimit(limit int) {
 // admit admits as many waiters as there is room for.
 func (g *Gate) admit() {
 	for g.held < g.limit && g.first != nil {
-		w := g.first
+		w := g.next()
 		g.part(w)
 		g.hold()
 		close(w.turn)
 	}
+}
+
+// next is whose turn it is.
+func (g *Gate) next() *waiter {
+	w := g.first
+	if g.turns++; g.turns%fairTurn == 0 {
+		for other := w.next; other != nil; other = other.next {
+			if other.ticket.number < w.ticket.number {
+				w = other
+			}
+		}
+	}
+	return w
 }
 
 func (g *Gate) hold() {

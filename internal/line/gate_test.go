@@ -3,6 +3,7 @@ package line
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,44 @@ func TestGateLosesNoPlace(t *testing.T) {
 		wg.Wait()
 		if held, peak, waiting := g.Counts(); held != 0 || waiting != 0 || peak > 2 {
 			t.Errorf("held %d, peak %d, waiting %d", held, peak, waiting)
+		}
+	})
+}
+
+// The highest priority goes first, equals in order of arrival, and every eighth
+// turn is that of who came first of all.
+func TestGateAdmitsByPriority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		if err := g.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var got []int
+		var wg sync.WaitGroup
+		join := func(id, priority int) {
+			wg.Go(func() {
+				if err := g.AcquireAgain(t.Context(), nil, &Ticket{Priority: priority}); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				got = append(got, id)
+				mu.Unlock()
+				g.Release()
+			})
+			synctest.Wait()
+		}
+		join(1, -1)
+		join(2, 0)
+		join(3, 5)
+		join(4, 0)
+		for id := 5; id < 15; id++ {
+			join(id, 5)
+		}
+		g.Release()
+		wg.Wait()
+		if want := []int{3, 5, 6, 7, 8, 9, 10, 1, 11, 12, 13, 14, 2, 4}; !slices.Equal(got, want) {
+			t.Errorf("admitted %v, want %v", got, want)
 		}
 	})
 }
