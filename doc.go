@@ -53,6 +53,25 @@
 //	connection lost after it was written, or   retry if idempotent
 //	    no answer within the attempt's limit
 //
+// If a request is not idempotent and therefore not retried, the error says that
+// it may have run ([Error.MayHaveRun]).
+//
+// The delay before a retry is exponential with full jitter. It counts from when
+// the attempt was sent: a refusal that took 2 minutes goes back at once, one that
+// took a second waits. A Retry-After is obeyed, up to a cap. A call is limited by
+// time, not by a number of attempts: see [RetryPolicy.GiveUp]. It ends at once
+// when the caller's context does.
+//
+// The calls of a Client share a budget for retries after trouble, that is, after
+// anything but the balancer's refusals: see [RetryPolicy.BudgetSize]. An empty
+// budget delays a retry and never fails a call. Refusals have a budget of their
+// own, from which those that waited their 2 minutes take nothing.
+//
+// A [Classifier] decides before the table does. An [Observer] and the log see
+// every verdict with its reason.
+//
+// # Causes
+//
 // [Attempt.Cause] names what an attempt met by a code that does not change, so
 // that attempts can be counted by it:
 //
@@ -98,23 +117,6 @@
 //	clock_skew, token_expired           the signature's time, or its token
 //	redirected                          the volume is at another address
 //	expect_refused, proxy_refused       somebody between here and the gateway
-//
-// If a request is not idempotent and therefore not retried, the error says that
-// it may have run ([Error.MayHaveRun]).
-//
-// The delay before a retry is exponential with full jitter. It counts from when
-// the attempt was sent: a refusal that took 2 minutes goes back at once, one that
-// took a second waits. A Retry-After is obeyed, up to a cap. A call is limited by
-// time, not by a number of attempts: see [RetryPolicy.GiveUp]. It ends at once
-// when the caller's context does.
-//
-// The calls of a Client share a budget for retries after trouble, that is, after
-// anything but the balancer's refusals: see [RetryPolicy.BudgetSize]. An empty
-// budget delays a retry and never fails a call. Refusals have a budget of their
-// own, from which those that waited their 2 minutes take nothing.
-//
-// A [Classifier] decides before the table does. An [Observer] and the log see
-// every verdict with its reason.
 //
 // # The way of a job
 //
