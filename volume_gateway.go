@@ -2,6 +2,7 @@ package runpod
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -82,6 +83,7 @@ func newS3Transport(c *config, conns *connCounter) *http.Transport {
 	// Uploads and downloads of a burst may lie a cold start apart.
 	t.IdleConnTimeout = 15 * time.Minute
 	t.WriteBufferSize = copyBuffer
+	t.ExpectContinueTimeout = cmp.Or(t.ExpectContinueTimeout, time.Second) // at 0 bodies do not wait
 	t.DialContext = bulky(t.DialContext)
 	return t
 }

@@ -337,13 +337,15 @@ func TestExpectIsRefused(t *testing.T) {
 				io.Copy(sum, r.Body)
 				w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sum.Sum(nil)))
 			}, func(t *testing.T, c *Client) {
-				for range 2 {
-					if _, err := c.Upload(t.Context(), "k", Bytes("k", content(9<<20))); err != nil {
-						t.Error(err)
-					}
+				if _, err := c.Upload(t.Context(), "k", Bytes("k", content(9<<20))); err != nil {
+					t.Error(err)
 				}
-				if refused != 1 {
-					t.Errorf("refused %d times", refused)
+				first := refused // more than once, if the connection was closed before the answer was read
+				if _, err := c.Upload(t.Context(), "k", Bytes("k", content(9<<20))); err != nil {
+					t.Error(err)
+				}
+				if first == 0 || refused != first {
+					t.Errorf("refused %d times, then %d", first, refused-first)
 				}
 			}, WithChecksum(ChecksumMD5), WithPartSize(16<<20))
 		})

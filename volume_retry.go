@@ -116,7 +116,8 @@ func (s s3Seen) byStatus() decision {
 	case s.status < 400:
 		return s.end(ErrNotFound, "redirected", "the volume is at another address")
 	case s.expecting && (s.status == http.StatusExpectationFailed || s.status == http.StatusBadRequest):
-		return s.again(s.attempt, 2, ErrBadRequest, "expect_refused", "it may be the Expect header that was refused")
+		// It is left out from now on, so that this happens once.
+		return s.again(0, 1, ErrBadRequest, "expect_refused", "it may be the Expect header that was refused")
 	}
 	return s.end(ErrBadRequest, "bad_request", "the request was refused")
 }

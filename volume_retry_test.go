@@ -221,7 +221,7 @@ func TestClassifyS3(t *testing.T) {
 		{"417 to Expect", s3Seen{status: 417, expecting: true, attempt: 1}, again, ErrBadRequest},
 		{"417", s3Seen{status: 417, attempt: 1}, end, ErrBadRequest},
 		{"400 to Expect", s3Seen{status: 400, expecting: true, attempt: 1}, again, ErrBadRequest},
-		{"400 to Expect again", s3Seen{status: 400, expecting: true, attempt: 2}, end, ErrBadRequest},
+		{"400 to Expect after another failure", s3Seen{status: 400, expecting: true, attempt: 2}, again, ErrBadRequest},
 		{"400", s3Seen{status: 400, attempt: 1}, end, ErrBadRequest},
 		{"502", s3Seen{status: 502, attempt: 9}, again, nil},
 		{"502 for the tenth time", s3Seen{status: 502, attempt: 10}, end, nil},
