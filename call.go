@@ -172,6 +172,12 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 		c.pending = nil // there was no attempt
 		return nil, err
 	}
+	if c.options.elsewhere != nil && c.options.elsewhere(false, false) {
+		a.finish()
+		c.pending = nil
+		c.last = decision{verdict: VerdictGiveUp, kind: ErrNoWorkers, cause: "cold_wait", reason: errMoved.Error()}
+		return nil, errMoved
+	}
 	c.makeWay()
 	ctx, header, view := c.view.attempt(c, AttemptInfo{Op: c.op, Number: a.Number, Again: c.lastCause()}, req)
 	a.view = view
@@ -357,6 +363,11 @@ func (c *call) pay(a *attempt, d *decision, now time.Time) time.Duration {
 	if !d.verdict.retries() {
 		return 0
 	}
+	if c.options.elsewhere != nil && (!d.mayHaveRun || c.options.idempotent) && c.options.elsewhere(true, d.cold) {
+		d.verdict, d.moved = VerdictGiveUp, true
+		d.reason += "; " + errMoved.Error()
+		return 0
+	}
 	policy := &c.ep.policy
 	c.retries.note(*policy, &a.Observation, d, a.start)
 	delay := policy.backoff(c.retries.quick, now.Sub(a.start), a.RetryAfter, rand.Float64())
@@ -514,6 +525,9 @@ func (c *call) newError() *Error {
 	}
 	if e.Kind == ErrNoWorkers && c.ep.answeredAt().After(c.start) {
 		e.Advice = busyAdvice
+	}
+	if c.last.moved {
+		e.Err = errMoved
 	}
 	switch {
 	case c.over():

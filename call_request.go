@@ -26,13 +26,15 @@ type callOptions struct {
 	route       string // for observers; "": the path
 	job         string // likewise: the job that the call is part of
 	priority    int
-	startWithin time.Duration         // 0: there is no bound
-	header      http.Header           // to be set; nil: nothing is
-	refused     func(op string) error // why the options make no sense; nil: they do
-	secrets     []string              // which no error and no log line may show
-	pin         string                // the worker that the request is for, as the header says it; "": any
-	beforeSend  func()                // called before each attempt; nil: nobody asks for it
-	afterAnswer func(worker string)   // called with the worker that gave the final answer; nil: likewise
+	startWithin time.Duration              // 0: there is no bound
+	header      http.Header                // to be set; nil: nothing is
+	refused     func(op string) error      // why the options make no sense; nil: they do
+	secrets     []string                   // which no error and no log line may show
+	pin         string                     // the worker that the request is for, as the header says it; "": any
+	sticky      string                     // the key by which a Group chooses; "": none
+	elsewhere   func(sent, cold bool) bool // reports whether the call ends so that another endpoint takes it; nil: nobody asks
+	beforeSend  func()                     // called before each attempt; nil: nobody asks for it
+	afterAnswer func(worker string)        // called with the worker that gave the final answer; nil: likewise
 }
 
 // optionsFor returns what the options say of a request with this method.
@@ -103,6 +105,18 @@ func partOf(job string) CallOption { return func(o *callOptions) { o.job = job }
 // light makes a call one of the light requests that keep a worker: they cost it
 // nothing, and must not wait behind calls that keep it busy.
 func light() CallOption { return func(o *callOptions) { o.light = true } }
+
+// elsewhere has a function asked whether another endpoint takes a call that cannot
+// have run: before it is sent, and when it would be sent again, because there was
+// no worker or for another reason.
+func elsewhere(f func(sent, cold bool) bool) CallOption {
+	return func(o *callOptions) { o.elsewhere = f }
+}
+
+// afterAnswer has a function called with the worker that gave the final answer.
+func afterAnswer(f func(worker string)) CallOption {
+	return func(o *callOptions) { o.afterAnswer = f }
+}
 
 // beforeSend has a function called before each attempt of a call is sent.
 func beforeSend(f func()) CallOption { return func(o *callOptions) { o.beforeSend = f } }

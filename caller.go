@@ -92,6 +92,12 @@ func (cr *caller) send(req *http.Request, foreign bool) (*http.Response, error) 
 		c.shown(0, 0, err)
 		return nil, err
 	}
+	if c.last.moved {
+		resp.Body.Close()
+		err := c.fail(errMoved)
+		c.shown(0, 0, err)
+		return nil, err
+	}
 	c.handOver(resp)
 	resp.Request = req
 	return resp, nil

@@ -63,6 +63,25 @@ func newRooms(cfg *config, life *lifetime) *rooms {
 	return r
 }
 
+// NewGroup makes a [Group] of Clients, each for an endpoint of its own, in order of
+// preference. The Group closes them. A Client that is nil or was not made by New is
+// refused, and so is one that cannot call.
+func NewGroup(clients []*Client, opts ...GroupOption) (*Group, error) {
+	members := make([]*groupMember, len(clients))
+	for i, c := range clients {
+		r := c.in()
+		if err := r.config.missingForCalls(http.MethodPost, "/"); err != nil || r.config.unmade {
+			return nil, refuse("new group", fmt.Sprintf("clients[%d]", i), "it cannot call: %w", cmp.Or(err, errUnmade("new group")))
+		}
+		members[i] = &groupMember{
+			name: r.ep.host(), runner: r.runner, calls: r.calls, room: r.config.maxInFlight + r.config.s3Conns, warmer: r.warmer,
+			ready: r.readiness.now, stats: r.stats, drain: r.shutdown, close: r.closeAll, logger: r.config.logger,
+			idle: r.config.policy.IdleTimeout, wait: r.config.policy.QueueWait, workers: map[string]time.Time{},
+		}
+	}
+	return newGroup(members, opts)
+}
+
 // in returns what is behind the doors. The rooms of a Client that New has not
 // made refuse everything.
 func (c *Client) in() *rooms {
@@ -381,7 +400,9 @@ func (c *Client) Redact(text string) string { return c.in().config.secrets.Strin
 // Stats returns what the Client has done so far. It is cheap enough to be called
 // every second. Its figures are read one after the other, so two of them may
 // differ by a call that ended in between.
-func (c *Client) Stats() Stats { return gather(c.in().calls, c.in().volume, c.in().holds.cost) }
+func (c *Client) Stats() Stats { return c.in().stats() }
+
+func (r *rooms) stats() Stats { return gather(r.calls, r.volume, r.holds.cost) }
 
 // RetryPolicy returns the policy in use, with the defaults filled in.
 func (c *Client) RetryPolicy() RetryPolicy { return c.in().config.policy }

@@ -128,6 +128,14 @@ func (ep *endpoint) learn(o *Observation, d *decision, now time.Time, placed boo
 	ep.admission.observe(o, d, now, placed)
 }
 
+// host is where the endpoint is, for people; "" if that is not known.
+func (ep *endpoint) host() string {
+	if ep.base == nil {
+		return ""
+	}
+	return ep.base.Host
+}
+
 // answeredAt is when a worker last answered any call; zero if none has.
 func (ep *endpoint) answeredAt() time.Time {
 	if last := ep.lastAnswer.Load(); last != 0 {

@@ -82,6 +82,8 @@ type trip struct {
 	job    Job
 	made   map[string]bool // the keys that were made up
 	result Result
+
+	movedFrom string // the endpoint of a Group at which the job was before; "": none
 }
 
 func (r *runner) newTrip(job Job, index int) *trip {
@@ -115,7 +117,7 @@ func (t *trip) run(ctx context.Context) (err error) {
 	if len(t.all) == 0 {
 		return t.roundTrip(ctx)
 	}
-	info := JobInfo{ID: t.job.ID, Index: t.result.Index, Inputs: len(t.job.Inputs)}
+	info := JobInfo{ID: t.job.ID, Index: t.result.Index, Inputs: len(t.job.Inputs), Endpoint: t.calls.ep.host(), MovedFrom: t.movedFrom}
 	ctx, seen := openSpan(ctx, t.all, info, func(o *Observer) func(context.Context, JobInfo) context.Context { return o.JobStart })
 	err = errors.New("one of the job's functions did not return") // unless it does
 	defer func() {

@@ -56,6 +56,9 @@ type JobInfo struct {
 	ID     string // the job's ID, or its index if it has none
 	Index  int    // the job's place in RunAll's sequence, from 0
 	Inputs int    // how many inputs it uploads
+
+	Endpoint  string // the host of the endpoint that it is done at
+	MovedFrom string // the host at which it was refused before, if a [Group] has moved it; "" if not
 }
 
 // TransferInfo describes a transfer. What only its end knows is zero at its

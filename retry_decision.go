@@ -1,6 +1,9 @@
 package runpod
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // decision is a verdict with its grounds.
 type decision struct {
@@ -14,8 +17,12 @@ type decision struct {
 	late       bool   // given up since StartWithin allows no other attempt
 	mayHaveRun bool
 	bodyGone   bool   // given up since the body can be read only once
+	moved      bool   // given up since another endpoint of a Group takes it
 	hint       string // what to do about it; "": what the kind says
 }
+
+// errMoved ends a call at one endpoint of a Group that another is to take.
+var errMoved = errors.New("another endpoint of the group takes it")
 
 // trouble reports whether a retry is paid for from the budget for troubles.
 func (d *decision) trouble() bool { return !d.cold && d.verdict.retries() }

@@ -45,3 +45,18 @@ func (w *warmer) warm(ctx context.Context, n int) (int, error) {
 	}
 	return w.wake.result(o, a, op)
 }
+
+// warmWhile wakes n workers for as long as ctx lasts, and lets them go then.
+func (w *warmer) warmWhile(ctx context.Context, n int) {
+	if w.missing(http.MethodGet, w.path) != nil {
+		return
+	}
+	o, err := w.life.begin(ctx, "warm")
+	if err != nil {
+		return
+	}
+	defer o.end()
+	a := w.wake.ask(n)
+	<-o.Done()
+	w.wake.withdraw(a)
+}

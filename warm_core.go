@@ -80,6 +80,15 @@ func (c *warmCore) lend(now time.Time) {
 	c.leases++
 }
 
+// withdraw forgets an ask. What was kept for calls that were to follow is kept no
+// longer if no other ask is left.
+func (c *warmCore) withdraw(a *ask) {
+	c.asks = slices.DeleteFunc(c.asks, func(other *ask) bool { return other == a })
+	if len(c.asks) == 0 {
+		c.kept = 0
+	}
+}
+
 // account is the idle worker-time since it was last called, and how many workers
 // are idle now.
 func (c *warmCore) account(now time.Time, at traffic) (d time.Duration, idle int) {

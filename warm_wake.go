@@ -216,6 +216,14 @@ func (w *wake) ask(n int) *ask {
 	return a
 }
 
+// withdraw takes back an ask, and lets the workers go that nobody else wants.
+func (w *wake) withdraw(a *ask) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.core.withdraw(a)
+	w.nudge()
+}
+
 // result is what Warm returns, once the ask is settled or ctx has ended.
 func (w *wake) result(ctx context.Context, a *ask, op string) (int, error) {
 	w.mu.Lock()

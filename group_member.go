@@ -1,0 +1,149 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// groupMember is one endpoint of a group, and what the group has seen of it. It is
+// safe for concurrent use.
+type groupMember struct {
+	name   string // its host, for people
+	runner *runner
+	calls  *caller
+	room   int // jobs that it can use at once
+	warmer *warmer
+	ready  func(context.Context) (Readiness, error)
+	stats  func() Stats
+	drain  func(context.Context) error
+	close  func() error
+	logger *slog.Logger
+	idle   time.Duration // how long a worker stays after its last request
+	wait   time.Duration // how long the balancer lets a request wait
+	weight float64
+
+	mu      sync.Mutex
+	workers map[string]time.Time // when each last answered
+	newest  time.Time            // when one was last seen for the first time
+	listed  int                  // workers that the control plane lists; 0: it has none, or was not asked
+	busy    int
+	refused bool
+	failed  int
+	away    time.Time // until when it is set aside
+	times   int       // it was set aside in a row
+	why     error
+}
+
+// view is what the choice depends on.
+func (m *groupMember) view(now time.Time) memberView {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, at := range m.workers {
+		if now.Sub(at) > 2*m.idle && m.busy < len(m.workers) {
+			delete(m.workers, id)
+		}
+	}
+	workers := max(len(m.workers), m.listed)
+	return memberView{
+		aside: now.Before(m.away), warm: workers > 0, refused: m.refused, failed: m.failed,
+		workers: workers, grown: now.Sub(m.newest) > m.wait, busy: m.busy, limit: m.calls.ep.admission.gate.Limit(), weight: m.weight,
+	}
+}
+
+// enter and leave count a job or a call that is there.
+func (m *groupMember) enter() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy++
+}
+
+func (m *groupMember) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy--
+}
+
+// answered notes a worker's answer.
+func (m *groupMember) answered(worker string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused, m.failed, m.times, m.why = false, 0, 0, nil
+	if worker == "" {
+		return
+	}
+	if m.workers[worker].IsZero() {
+		m.newest = now
+	}
+	m.workers[worker] = now
+}
+
+// list notes what the control plane says of the endpoint.
+func (m *groupMember) list(r Readiness) {
+	up, known := r.Up()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.listed = up; !known || m.failed >= 2 {
+		m.listed = 0
+	}
+}
+
+// troubled notes an attempt that no worker has carried out: for want of one, or
+// because nobody was reached.
+func (m *groupMember) troubled(cold bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if cold {
+		m.refused = true
+		return
+	}
+	if m.failed++; m.failed >= 2 {
+		clear(m.workers)
+		m.listed = 0
+	}
+}
+
+// setAside leaves the member alone for a while, with one log line.
+func (m *groupMember) setAside(ctx context.Context, why error, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Before(m.away) {
+		return
+	}
+	m.times++
+	m.away, m.why = now.Add(asideFor(m.times)), why
+	clear(m.workers)
+	m.logger.LogAttrs(ctx, slog.LevelWarn, "endpoint set aside", slog.String("endpoint", m.name),
+		slog.Duration("for", asideFor(m.times)), slog.String("error", why.Error()))
+}
+
+// asideWhy is why the member is set aside; nil if it is not.
+func (m *groupMember) asideWhy(now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Before(m.away) {
+		return m.why
+	}
+	return nil
+}
+
+// isForGood reports whether an error says that no call to this endpoint succeeds:
+// the key, the endpoint's id or its kind is wrong, or it may have no workers. A
+// worker's own answer never says so.
+func isForGood(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.WorkerID != "" || e.Field != "" {
+		return false
+	}
+	n := len(e.Attempts)
+	if n == 0 {
+		return false
+	}
+	switch e.Attempts[n-1].Cause {
+	case "unauthorized", "not_found", "queue_endpoint", "connect_impossible", "host_not_found":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,326 @@
+package runpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gpuburst/runpod-go/runpodtest"
+)
+
+// pair is a group of two simulated endpoints.
+type pair struct {
+	*testing.T
+	srv   [2]*runpodtest.Server
+	group *Group
+	ran   *[2]map[string]int // how often each job's request was carried out, by endpoint
+}
+
+// inPair runs a test in virtual time with two endpoints.
+func inPair(t *testing.T, first, second runpodtest.Config, f func(p *pair), opts ...GroupOption) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &pair{T: t, ran: &[2]map[string]int{{}, {}}}
+		var mu sync.Mutex
+		clients := make([]*Client, 2)
+		for i, cfg := range []runpodtest.Config{first, second} {
+			if cfg.Handler == nil {
+				cfg.Handler = func(runpodtest.Worker) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						body, _ := io.ReadAll(r.Body)
+						mu.Lock()
+						defer mu.Unlock()
+						p.ran[i][string(body)]++
+						fmt.Fprintf(w, `"endpoint %d"`, i)
+					})
+				}
+			}
+			cfg.ServiceTime = runpodtest.Fixed(10 * time.Second)
+			p.srv[i] = newServer(t, cfg)
+			clients[i] = newClient(t, p.srv[i], WithControl(knownWorkers{p.srv[i]}))
+		}
+		var err error
+		if p.group, err = NewGroup(clients, opts...); err != nil {
+			t.Fatal(err)
+		}
+		defer p.group.Close()
+		f(p)
+	})
+}
+
+// knownWorkers is a control plane that knows the workers of a simulated endpoint.
+type knownWorkers struct{ srv *runpodtest.Server }
+
+func (l knownWorkers) Scaling(context.Context) (Scaling, error) {
+	least, most := l.srv.WorkerBounds()
+	return Scaling{EndpointID: "twin", LoadBalancing: true, MinWorkers: least, MaxWorkers: most, RequestsPerWorker: 4}, nil
+}
+
+func (l knownWorkers) Workers(context.Context) ([]WorkerState, error) {
+	var list []WorkerState
+	for _, w := range l.srv.Workers() {
+		if w.Stopped == 0 {
+			list = append(list, WorkerState{ID: w.ID, Status: map[bool]WorkerStatus{true: WorkerIdle, false: WorkerInitializing}[w.Ready > 0 || w.Asked == 0]})
+		}
+	}
+	return list, nil
+}
+
+func (l knownWorkers) SetMinWorkers(context.Context, int) (Scaling, error) {
+	return Scaling{}, errors.New("not here")
+}
+
+// burst runs n jobs, each with an input, and returns how long that took. All must
+// succeed, and none may have run twice.
+func (p *pair) burst(n int) time.Duration {
+	p.Helper()
+	start := time.Now()
+	done := 0
+	for r, err := range p.group.RunAll(p.Context(), func(yield func(Job) bool) {
+		for i := range n {
+			if !yield(Job{ID: fmt.Sprint("job-", i), Path: "/x", Inputs: []JobInput{{Input: Bytes("a", fmt.Append(nil, i))}},
+				Body: func(in []Object) (any, error) { return in[0].ETag, nil }}) {
+				return
+			}
+		}
+	}) {
+		if err != nil {
+			p.Errorf("%s: %v", r.JobID, err)
+			continue
+		}
+		done++
+	}
+	if done != n {
+		p.Errorf("%d of %d jobs", done, n)
+	}
+	for job, times := range p.ran[0] {
+		if times+p.ran[1][job] > 1 {
+			p.Errorf("%s ran %d times", job, times+p.ran[1][job])
+		}
+	}
+	for i, srv := range p.srv {
+		if left := inputsLeft(p.T, srv); len(left) > 0 {
+			p.Errorf("endpoint %d: inputs are left: %v", i, left)
+		}
+	}
+	return time.Since(start)
+}
+
+func (p *pair) ranAt(i int) (n int) {
+	for _, times := range p.ran[i] {
+		n += times
+	}
+	return n
+}
+
+// The first has no GPU: what it refuses goes to the second, with its inputs.
+func TestGroupWithoutAGPUAtTheFirst(t *testing.T) {
+	none := runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}
+	second := runpodtest.Config{ColdStart: runpodtest.Fixed(30 * time.Second), MaxWorkers: 3}
+	inPair(t, none, second, func(p *pair) {
+		took := p.burst(30)
+		// One refusal, a cold start and ten rounds of 10 s, with the queue's delay.
+		if most := 2*time.Minute + 30*time.Second + 110*time.Second + 15*time.Second; took > most {
+			p.Errorf("it took %v, at most %v would do", took, most)
+		}
+		if p.ranAt(1) != 30 {
+			p.Errorf("%d ran at the second", p.ranAt(1))
+		}
+	})
+}
+
+// Both have warm workers: all of them work.
+func TestGroupUsesTheWorkersOfBoth(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 3, MaxWorkers: 3, IdleTimeout: time.Hour}
+	inPair(t, cfg, cfg, func(p *pair) {
+		p.burst(6) // they are known after this
+		p.ran[0], p.ran[1] = map[string]int{}, map[string]int{}
+		took := p.burst(60)
+		if bound := 60 / 6 * 10 * time.Second; took > bound+bound*10/100 {
+			p.Errorf("it took %v, the bound of the 6 workers is %v", took, bound)
+		}
+		if p.ranAt(0) < 25 || p.ranAt(1) < 25 {
+			p.Errorf("%d at the first, %d at the second", p.ranAt(0), p.ranAt(1))
+		}
+	})
+}
+
+// Both are cold: the first suffices, and the second is not started.
+func TestGroupIsThrifty(t *testing.T) {
+	cfg := runpodtest.Config{ColdStart: runpodtest.Fixed(time.Minute), MaxWorkers: 3}
+	inPair(t, cfg, cfg, func(p *pair) {
+		p.burst(20)
+		if n := p.srv[1].Stats().WorkersStarted; n != 0 {
+			p.Errorf("%d workers were started at the second", n)
+		}
+	})
+}
+
+// Eager wakes the second at once, and lets it go when the first has a worker.
+func TestGroupEager(t *testing.T) {
+	slow := runpodtest.Config{ColdStart: runpodtest.Fixed(4 * time.Minute)}
+	quick := runpodtest.Config{ColdStart: runpodtest.Fixed(20 * time.Second)}
+	inPair(t, slow, quick, func(p *pair) {
+		var wg sync.WaitGroup
+		wg.Go(func() { p.burst(1) })
+		time.Sleep(time.Minute)
+		if n := p.srv[1].Stats().WorkersStarted; n == 0 {
+			p.Error("no worker was woken at the second")
+		}
+		wg.Wait()
+	}, Eager(1))
+}
+
+// The first dies in the middle: what was not yet sent there goes to the second.
+func TestGroupWhenTheFirstDies(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 3, MaxWorkers: 3}
+	inPair(t, cfg, cfg, func(p *pair) {
+		p.srv[0].Fault(runpodtest.Fault{Times: runpodtest.Always, Do: runpodtest.Answer(502, "bad gateway")})
+		p.burst(20)
+		if p.ranAt(0) != 0 || p.ranAt(1) != 20 {
+			p.Errorf("%d at the first, %d at the second", p.ranAt(0), p.ranAt(1))
+		}
+	})
+}
+
+// An endpoint that is wrong for good is set aside, with one log line and a warning
+// of Ready, and the group fails only if all are.
+func TestGroupSetsAside(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 1}
+	inPair(t, cfg, cfg, func(p *pair) {
+		wrong := p.srv[0].Fault(runpodtest.Fault{Times: runpodtest.Always, Do: runpodtest.Answer(401, `{"detail":"invalid api key"}`)})
+		p.burst(5)
+		if n := p.srv[0].Stats().Requests; n != 1 && n > 5 {
+			p.Errorf("%d requests went to the first", n)
+		}
+		ready, err := p.group.Ready(p.Context())
+		if err != nil || len(ready) != 2 || !strings.Contains(strings.Join(ready[0].Warnings, " "), "set aside") {
+			p.Errorf("%+v, %v", ready, err)
+		}
+		also := p.srv[1].Fault(runpodtest.Fault{Times: runpodtest.Always, Do: runpodtest.Answer(401, "")})
+		if _, err := p.group.Call(p.Context(), "POST", "/x", nil, nil); !errors.Is(err, ErrUnauthorized) {
+			p.Errorf("all are wrong: %v", err)
+		}
+		wrong.Remove()
+		also.Remove()
+		time.Sleep(20 * time.Minute) // they are tried again
+		p.ran[0], p.ran[1] = map[string]int{}, map[string]int{}
+		p.burst(5)
+	})
+}
+
+// A request that may have run is not sent to a second endpoint, unless it is
+// idempotent.
+func TestGroupSendsNothingTwice(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 1}
+	inPair(t, cfg, cfg, func(p *pair) {
+		p.srv[0].Fault(runpodtest.Fault{Times: runpodtest.Always, Do: runpodtest.AnswerAfterWork(524, "")})
+		_, err := p.group.Call(p.Context(), "POST", "/x", "once", nil)
+		if e, ok := errors.AsType[*Error](err); !ok || !e.MayHaveRun || p.ranAt(1) != 0 {
+			p.Errorf("%v; %d ran at the second", err, p.ranAt(1))
+		}
+		var out string
+		if _, err := p.group.Call(p.Context(), "POST", "/x", "twice", &out, Idempotent()); err != nil || out != "endpoint 1" {
+			p.Errorf("idempotent: %q, %v", out, err)
+		}
+	})
+}
+
+// Calls with a key stay together, and stay.
+func TestGroupSticky(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 3}
+	inPair(t, cfg, cfg, func(p *pair) {
+		for _, key := range []string{"a", "b"} {
+			var where []string
+			for range 4 {
+				var out string
+				if _, err := p.group.Call(p.Context(), "POST", "/x", nil, &out, Sticky(key)); err != nil {
+					p.Fatal(err)
+				}
+				where = append(where, out)
+			}
+			if where[0] != where[3] || where[1] != where[2] || where[0] != where[1] {
+				p.Errorf("%s went to %v", key, where)
+			}
+		}
+	}, Weights(1, 1))
+}
+
+// Other people's clients go through the group too.
+func TestGroupHTTPClient(t *testing.T) {
+	inPair(t, runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}, runpodtest.Config{MinWorkers: 1}, func(p *pair) {
+		resp, err := p.group.HTTPClient().Post("/x", "application/json", strings.NewReader(`"hello"`))
+		if err != nil {
+			p.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != `"endpoint 1"` {
+			p.Errorf("%q, %v", body, err)
+		}
+		if _, err := p.group.HTTPClient().Get("http://elsewhere.test/"); err == nil {
+			p.Error("a whole URL was taken")
+		}
+	})
+}
+
+// Nothing is left over, whatever is cancelled and closed when.
+func TestGroupCancelsAndCloses(t *testing.T) {
+	for seed := range uint64(40) {
+		cfg := runpodtest.Config{ColdStart: runpodtest.Fixed(40 * time.Second), MaxWorkers: 2, Seed: seed + 1}
+		inPair(t, cfg, cfg, func(p *pair) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			var wg sync.WaitGroup
+			for range 20 {
+				ctx, cancel := context.WithTimeout(p.Context(), time.Duration(random.IntN(300))*time.Second)
+				wg.Go(func() {
+					defer cancel()
+					p.group.Run(ctx, Job{Path: "/x", Inputs: []JobInput{{Input: Bytes("a", []byte("a"))}}})
+				})
+			}
+			time.Sleep(time.Duration(random.IntN(200)) * time.Second)
+			if err := p.group.Close(); err != nil {
+				p.Error(err)
+			}
+			wg.Wait()
+			if _, err := p.group.Run(p.Context(), Job{Path: "/x"}); !errors.Is(err, ErrClosed) {
+				p.Errorf("after Close: %v", err)
+			}
+		}, Eager(int(seed%2)))
+	}
+}
+
+func TestGroupsAreRefused(t *testing.T) {
+	c, err := New(WithAPIKey("k"), WithEndpoint("abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, make := range map[string]func() (*Group, error){
+		"none":            func() (*Group, error) { return NewGroup(nil) },
+		"a nil Client":    func() (*Group, error) { return NewGroup([]*Client{nil}) },
+		"a zero Client":   func() (*Group, error) { return NewGroup([]*Client{{}}) },
+		"a nil option":    func() (*Group, error) { return NewGroup([]*Client{c}, nil) },
+		"too few weights": func() (*Group, error) { return NewGroup([]*Client{c}, Weights(1, 2)) },
+		"a weight of 0":   func() (*Group, error) { return NewGroup([]*Client{c}, Weights(0)) },
+		"Eager below 0":   func() (*Group, error) { return NewGroup([]*Client{c}, Eager(-1)) },
+	} {
+		if g, err := make(); err == nil || g != nil {
+			t.Errorf("%s: %v, %v", name, g, err)
+		}
+	}
+	var zero Group
+	if _, err := zero.Run(t.Context(), Job{Path: "/x"}); !errors.Is(err, ErrBadRequest) {
+		t.Errorf("a zero Group: %v", err)
+	}
+	if err := zero.Close(); err != nil {
+		t.Error(err)
+	}
+}
