@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// placedBody gives its place back when it is closed.
+// placedBody releases its place when it is closed.
 type placedBody struct {
 	io.ReadCloser
 	release func()
@@ -99,7 +99,7 @@ func (b *watchedBody) Close() error {
 	return b.body.Close()
 }
 
-// sentBody is a request's body under the watchdog. It gives just as many bytes
+// sentBody is a request's body under the watchdog. It yields just as many bytes
 // as were promised, or an error: an input that changed must not go out.
 type sentBody struct {
 	body   io.ReadCloser

@@ -167,14 +167,14 @@ func (c *Chunk) Size() int64 { return c.size }
 // Full reports whether the stream may go on after the chunk.
 func (c *Chunk) Full() bool { return c.size == int64(c.n*c.from.block) }
 
-// Open returns a reader of the chunk from its beginning. It fails never; it
-// has the signature of those that may.
+// Open returns a reader of the chunk from its beginning. Its error is nil: it
+// has the signature of sources that may fail.
 func (c *Chunk) Open(context.Context) (io.ReadCloser, error) {
 	c.readers.Add(1)
 	return &chunkReader{chunk: c}, nil
 }
 
-// Free gives the blocks back once every reader is closed: a request goes on
+// Free returns the blocks once every reader is closed: a request goes on
 // with its body for a moment after it was answered early, or failed.
 func (c *Chunk) Free() {
 	c.readers.Wait()

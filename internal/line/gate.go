@@ -151,7 +151,8 @@ func (g *Gate) quit(w *waiter) {
 	g.admit()
 }
 
-// Release gives back what Acquire got.
+// Release lets the next caller in. It is called once for each Acquire that returned
+// nil.
 func (g *Gate) Release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -97,7 +97,7 @@ func (p *Pool) quit(s *Sharer, mine *list.Element, given chan Place) {
 	}
 }
 
-// Release gives the place back. It must be called once.
+// Release returns the place to the pool. It must be called once.
 func (pl Place) Release() {
 	pl.pool.mu.Lock()
 	defer pl.pool.mu.Unlock()
