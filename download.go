@@ -193,21 +193,9 @@ func (r *reading) want() int64 {
 // there already if the gateway ignored the Range.
 func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 	from := r.start + r.have
-	now := object{known: true, size: -1, etag: trimETag(out.ETag), modified: r.t.answer.Get("Last-Modified")}
-	if out.ContentRange != nil {
-		got, err := parseContentRange(*out.ContentRange)
-		if err == nil && (got.from != from || r.length >= 0 && got.to >= r.start+r.length) {
-			err = fmt.Errorf("asked for the bytes from %d on, got %.100q", from, *out.ContentRange)
-		}
-		if err != nil {
-			return &brokenRead{err}
-		}
-		now.size = got.total
-	} else if out.ContentLength != nil {
-		if *out.ContentLength > maxStored {
-			return &brokenRead{fmt.Errorf("no object has %d bytes", *out.ContentLength)}
-		}
-		now.size = *out.ContentLength
+	now, err := r.describe(out, from)
+	if err != nil {
+		return &brokenRead{err}
 	}
 	if how := r.becomes(now); r.known && how != "" {
 		return r.changed("%s", how)
@@ -231,6 +219,26 @@ func (r *reading) match(ctx context.Context, out *s3.GetObjectOutput) error {
 		}
 	}
 	return nil
+}
+
+// describe returns what an answer says of the object. It fails if the answer does
+// not begin at from, or cannot be true.
+func (r *reading) describe(out *s3.GetObjectOutput, from int64) (object, error) {
+	now := object{known: true, size: -1, etag: trimETag(out.ETag), modified: r.t.answer.Get("Last-Modified")}
+	switch {
+	case out.ContentRange != nil:
+		got, err := parseContentRange(*out.ContentRange)
+		if err == nil && (got.from != from || r.length >= 0 && got.to >= r.start+r.length) {
+			err = fmt.Errorf("asked for the bytes from %d on, got %.100q", from, *out.ContentRange)
+		}
+		now.size = got.total
+		return now, err
+	case out.ContentLength != nil && *out.ContentLength > maxStored:
+		return now, fmt.Errorf("no object has %d bytes", *out.ContentLength)
+	case out.ContentLength != nil:
+		now.size = *out.ContentLength
+	}
+	return now, nil
 }
 
 // downloadAdvice is for an object that changes, or comes otherwise than it is.
