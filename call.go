@@ -44,6 +44,7 @@ type call struct {
 	retries    retryState
 	ticket     line.Ticket // its place in line, by when it first came
 	bound      startBound  // of StartWithin
+	refusals   int         // by a balancer without workers
 	view       *callView   // for the observers; nil: there are none
 	unpinned   bool        // it has been sent on to another worker
 	mayHaveRun bool
@@ -182,6 +183,7 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 	ctx, header, view := c.view.attempt(c, AttemptInfo{Op: c.op, Number: a.Number, Again: c.lastCause()}, req)
 	a.view = view
 	a.begin(ctx)
+	c.tell(JobProgress{Phase: JobSent, Attempt: a.Number, Since: a.start}, nil)
 	c.ep.counts.attempts.Add(1)
 	resp, err := c.roundTrip(a, req, header)
 	if err != nil {
@@ -217,6 +219,9 @@ func (c *call) place() error {
 // awaitPlace waits for a place. A call that waited in vain says for what.
 func (c *call) awaitPlace() error {
 	gate := c.ep.admission.gate
+	if c.options.tell != nil {
+		c.tell(JobProgress{Phase: JobWaiting, Attempt: len(c.attempts) + 1}, func() int { return gate.Ahead(&c.ticket) })
+	}
 	ctx, cancel := c.bound.context(c)
 	defer cancel()
 	waited, err := c.waiting(func() error { return gate.AcquireAgain(ctx, c.life.done, &c.ticket) })
@@ -334,11 +339,31 @@ func (c *call) judge(err error) bool {
 	c.wake.saw(a.WorkerID)
 	c.delay = c.pay(a, &d, now)
 	c.record(a, d)
+	c.tellRetry(d, now)
 	c.pending = nil
 	if d.verdict.retries() || a.drained {
 		a.finish() // what may be left of the answer, perhaps for ever, is of no use
 	}
 	return d.verdict.retries()
+}
+
+// tell says how far the call is.
+func (c *call) tell(p JobProgress, ahead func() int) {
+	if c.options.tell != nil {
+		c.options.tell(jobState{JobProgress: p, ahead: ahead})
+	}
+}
+
+// tellRetry says that another attempt follows.
+func (c *call) tellRetry(d decision, now time.Time) {
+	switch {
+	case !d.verdict.retries():
+	case d.cold:
+		c.refusals++
+		c.tell(JobProgress{Phase: JobCold, Attempt: c.refusals, Next: now.Add(c.delay)}, nil)
+	default:
+		c.tell(JobProgress{Phase: JobWaiting, Attempt: len(c.attempts) + 1, Next: now.Add(c.delay)}, nil)
+	}
 }
 
 // verdict is the table's, unless the call is over or its body is gone.

@@ -26,6 +26,7 @@ type callOptions struct {
 	route       string // for observers; "": the path
 	job         string // likewise: the job that the call is part of
 	priority    int
+	tell        func(jobState)             // how far the call is; nil: nobody wants to know
 	startWithin time.Duration              // 0: there is no bound
 	header      http.Header                // to be set; nil: nothing is
 	refused     func(op string) error      // why the options make no sense; nil: they do
@@ -101,6 +102,9 @@ func Route(pattern string) CallOption { return func(o *callOptions) { o.route = 
 
 // partOf names the job that a call is part of.
 func partOf(job string) CallOption { return func(o *callOptions) { o.job = job } }
+
+// watched has a job's watcher told how far the call is.
+func watched(tell func(jobState)) CallOption { return func(o *callOptions) { o.tell = tell } }
 
 // light makes a call one of the light requests that keep a worker: they cost it
 // nothing, and must not wait behind calls that keep it busy.

@@ -378,6 +378,8 @@ func (c *crowd) job(r *rand.Rand) Job {
 		job.Inputs = append(job.Inputs, JobInput{Input: c.input(r)})
 	}
 	job.Body = func([]Object) (any, error) { return "x", c.spoil(c.dice, 10) }
+	job.OnState = func(JobProgress) { c.spoil(c.dice, 100) }
+	job.Options = []CallOption{Priority(r.IntN(3)), StartWithin(c.real)}
 	if r.IntN(3) == 0 {
 		job.Output = func(*Response) (string, error) { return "k" + strconv.Itoa(r.IntN(5)), c.spoil(c.dice, 10) }
 		job.SaveTo = filepath.Join(c.dir, "out")

@@ -45,6 +45,11 @@ type Job struct {
 	// [Client.Download]. If the job fails it may have got the beginning. Default
 	// nil. A job with both is refused.
 	Save io.Writer
+	// OnState is told how far the job is: each phase as it begins, and a few times
+	// a second what has changed. It is called one at a time, in order, and never
+	// after Run has returned, which waits for it: it should be quick. A panic in it
+	// is the job's error. Default nil.
+	OnState func(JobProgress)
 	// Idempotent says that the request may run twice; see [Idempotent].
 	Idempotent bool
 	// Options are those of the job's call, as [Client.Call] takes them. Default:
@@ -81,6 +86,7 @@ type trip struct {
 	*runner
 	job    Job
 	made   map[string]bool // the keys that were made up
+	state  *teller         // nil: nobody is told
 	result Result
 
 	movedFrom string // the endpoint of a Group at which the job was before; "": none
@@ -132,7 +138,7 @@ func (t *trip) run(ctx context.Context) (err error) {
 	return err
 }
 
-func (t *trip) roundTrip(ctx context.Context) error {
+func (t *trip) roundTrip(ctx context.Context) (err error) {
 	if err := t.check(); err != nil {
 		return err
 	}
@@ -142,6 +148,12 @@ func (t *trip) roundTrip(ctx context.Context) error {
 	}
 	defer o.end()
 	defer t.cleanUp(o)
+	t.state = newTeller(t.job.OnState, o.cancel)
+	defer func() {
+		if failed := t.state.finish(); failed != nil {
+			err = failed
+		}
+	}()
 	var coming *lease
 	if len(t.job.Inputs) > 0 {
 		coming = t.calls.wake.lease()
@@ -231,6 +243,11 @@ func (t *trip) upload(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t.result.Inputs = make([]Object, len(t.job.Inputs))
+	if t.state != nil && len(t.job.Inputs) > 0 {
+		moved := new(Progress)
+		ctx = withJobProgress(ctx, moved)
+		t.state.tell(jobState{JobProgress: JobProgress{Phase: JobUploading}, moved: moved})
+	}
 	var first sync.Once
 	var failed error
 	var wg sync.WaitGroup
@@ -260,6 +277,9 @@ func (t *trip) call(ctx context.Context, coming *lease) (err error) {
 		}
 	}
 	opts := append([]CallOption{beforeSend(coming.lapse), partOf(t.job.ID)}, t.job.Options...)
+	if t.state != nil {
+		opts = append(opts, watched(t.state.tell))
+	}
 	if t.job.Idempotent {
 		opts = append(opts, Idempotent())
 	}
@@ -300,6 +320,11 @@ func (t *trip) fetch(ctx context.Context) error {
 }
 
 func (t *trip) download(ctx context.Context, key string) (Object, error) {
+	if t.state != nil {
+		moved := new(Progress)
+		ctx = withJobProgress(ctx, moved)
+		t.state.tell(jobState{JobProgress: JobProgress{Phase: JobFetching}, moved: moved})
+	}
 	if t.job.Save != nil {
 		return t.volume.download(ctx, opOn("download", key), key, t.job.Save)
 	}

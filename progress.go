@@ -38,40 +38,41 @@ func WithProgress(ctx context.Context, p *Progress) context.Context {
 	return context.WithValue(ctx, progressKey{}, p)
 }
 
-// meter counts for the Client and for the context alike.
-type meter struct{ all, own *Progress }
+type jobProgressKey struct{}
+
+// withJobProgress counts in p besides what [WithProgress] says.
+func withJobProgress(ctx context.Context, p *Progress) context.Context {
+	return context.WithValue(ctx, jobProgressKey{}, p)
+}
+
+// meter counts for the Client, for the context, and for a job that is watched.
+type meter [3]*Progress
 
 func newMeter(ctx context.Context, all *Progress) meter {
 	own, _ := ctx.Value(progressKey{}).(*Progress)
-	if own == nil {
-		own = new(Progress) // nobody looks
+	job, _ := ctx.Value(jobProgressKey{}).(*Progress)
+	return meter{all, own, job}
+}
+
+func (m meter) each(count func(*Progress)) {
+	for _, p := range m {
+		if p != nil {
+			count(p)
+		}
 	}
-	return meter{all, own}
 }
 
 // fileBegun counts a file of so many bytes, 0 if that is not known.
 func (m meter) fileBegun(size int64) {
-	for _, p := range []*Progress{m.all, m.own} {
-		p.files.Add(1)
-		p.bytes.Add(size)
-	}
+	m.each(func(p *Progress) { p.files.Add(1); p.bytes.Add(size) })
 }
 
 // grew counts bytes of a file whose size was not known.
-func (m meter) grew(n int64) {
-	m.all.bytes.Add(n)
-	m.own.bytes.Add(n)
-}
+func (m meter) grew(n int64) { m.each(func(p *Progress) { p.bytes.Add(n) }) }
 
-func (m meter) move(n int64) {
-	m.all.bytesDone.Add(n)
-	m.own.bytesDone.Add(n)
-}
+func (m meter) move(n int64) { m.each(func(p *Progress) { p.bytesDone.Add(n) }) }
 
-func (m meter) fileDone() {
-	m.all.filesDone.Add(1)
-	m.own.filesDone.Add(1)
-}
+func (m meter) fileDone() { m.each(func(p *Progress) { p.filesDone.Add(1) }) }
 
 // tally counts what one attempt moves, and can take it back: a request goes on
 // with its body for a moment after it has failed.

@@ -197,6 +197,21 @@ func (g *Gate) hold() {
 	g.peak = max(g.peak, g.held)
 }
 
+// Ahead returns how many stand in line in front of a ticket's holder; 0 if it is
+// not in line.
+func (g *Gate) Ahead(ticket *Ticket) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ahead := 0
+	for w := g.first; w != nil; w = w.next {
+		if w.ticket.number == ticket.number {
+			return ahead
+		}
+		ahead++
+	}
+	return 0
+}
+
 // Counts returns how many hold the gate, the most that ever did, and how many
 // wait.
 func (g *Gate) Counts() (held, peak, waiting int) {
