@@ -218,7 +218,7 @@ func (f *Fleet) deleteAll(ctx context.Context) error {
 	if len(st.Machines) > 0 {
 		return fmt.Errorf("machine %s works for it: end that first", st.Machines[0].Name)
 	}
-	uploads, err := f.book.has(ctx, "input.>")
+	uploads, err := f.book.has(ctx, "upload.>")
 	if err != nil {
 		return err
 	}

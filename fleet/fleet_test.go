@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	runpod "github.com/gpuburst/runpod-go"
@@ -38,5 +39,10 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if err := f.Delete(t.Context()); err != nil {
 		t.Error(err)
+	}
+	for o, err := range client.List(t.Context(), "") {
+		if err != nil || !strings.HasSuffix(o.Key, "/") {
+			t.Errorf("on the volume: %s %v", o.Key, err)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func (in *inputs) file(ctx context.Context, name string) (string, error) {
 
 // store uploads a content that is not recorded, and records it.
 func (in *inputs) store(ctx context.Context, key, name string) error {
-	record := "input." + token(path.Base(key))
+	record := "upload." + token(path.Base(key))
 	var there entry
 	err := persist(ctx, func(ctx context.Context) (err error) {
 		there, err = in.f.book.get(ctx, record)

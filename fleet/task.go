@@ -195,7 +195,12 @@ func (t *task) keep(ctx context.Context, r *wireResult, answer []byte) (err erro
 		return nil
 	}
 	key := fmt.Sprintf("%sanswers/%s-%d", t.m.f.folder(), token(t.job.ID), t.job.Run)
-	if _, err := t.m.client.Upload(ctx, key, runpod.Bytes("answer", answer)); err != nil {
+	// First, so that Delete knows that there is something on the volume.
+	err = persist(ctx, func(ctx context.Context) error { return t.m.f.book.set(ctx, "upload.answers", 1) })
+	if err == nil {
+		_, err = t.m.client.Upload(ctx, key, runpod.Bytes("answer", answer))
+	}
+	if err != nil {
 		return fmt.Errorf("the job has run, and its answer of %d bytes, which is too long for a message, could not be put on the volume: %w", len(answer), err)
 	}
 	r.AnswerKey = key
