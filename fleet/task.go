@@ -49,6 +49,9 @@ func (m *machine) do(msg jetstream.Msg) {
 	r := wireResult{Run: t.job.Run, Take: t.take, SaveTo: t.job.SaveTo, Machine: m.name, Begun: time.Now().UnixMilli()}
 	switch what {
 	case stepLeave:
+		// Again soon: its machine may have died a moment ago, with a lease that has
+		// not run out yet. If it lives, its next signal puts this off.
+		_ = t.msg.NakWithDelay(m.f.lease / 10)
 		return
 	case stepSkip:
 		t.finish(nil)
