@@ -194,6 +194,10 @@ type Config struct {
 
 	// S3 switches on the habits of the volume's S3 gateway.
 	S3 S3Habits
+
+	// Faults are in force from the start, as if Server.Fault had been called with
+	// each of them in turn.
+	Faults []Fault
 }
 
 // Refusal is a shape of the 400 that a request no worker took gets.

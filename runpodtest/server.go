@@ -76,6 +76,9 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.NetworkVolumes == nil {
 		cfg.NetworkVolumes = []string{s.Bucket}
 	}
+	for _, f := range cfg.Faults {
+		s.Fault(f)
+	}
 	s.ledger = &ledger{cfg: s.cfg, start: time.Now()}
 	if err := s.openVolume(); err != nil {
 		return nil, err

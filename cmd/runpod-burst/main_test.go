@@ -196,7 +196,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"max_worker: there is no such field":          {"-config", f("typo.json")},
+		`"max_worker": there is no such field`:        {"-config", f("typo.json")},
 		"-config: " + f("much.json"):                  {"-config", f("much.json"), "-jsonl", f("never.jsonl")},
 		"ServiceTime: contradicts the preset":         {"-config", f("both.json")},
 		"-config: open":                               {"-config", f("none.json")},

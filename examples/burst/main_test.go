@@ -64,7 +64,7 @@ func TestBurstBringsThePicturesHome(t *testing.T) {
 // failing is the endpoint with an answer to every job.
 func failing(do runpodtest.Action) burst.Twin {
 	t := twin()
-	t.Faults = []runpodtest.Fault{{Path: worker.TryOnPath + "/*", Times: runpodtest.Always, Do: do}}
+	t.Config.Faults = []runpodtest.Fault{{Path: worker.TryOnPath + "/*", Times: runpodtest.Always, Do: do}}
 	return t
 }
 

@@ -232,8 +232,8 @@ func TestAheadAndWarm(t *testing.T) {
 				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					io.WriteString(w, `{"result_image_path":"/runpod-volume/r","stats":{"seconds":7.5}}`)
 				})
-			}},
-		Faults: []runpodtest.Fault{{On: runpodtest.OnS3, Method: "PUT", Times: runpodtest.Always, Do: runpodtest.Delay(20 * time.Second)}},
+			},
+			Faults: []runpodtest.Fault{{On: runpodtest.OnS3, Method: "PUT", Times: runpodtest.Always, Do: runpodtest.Delay(20 * time.Second)}}},
 	}
 	for _, tt := range []struct {
 		client      string

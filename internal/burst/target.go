@@ -66,9 +66,6 @@ func Simulate(name string, twin Twin) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range twin.Faults {
-		s.Fault(f)
-	}
 	return &Target{
 		Name: name, UploadEvery: twin.UploadEvery, Simulated: true, Speed: cmp.Or(cfg.Speed, 1), Seed: cfg.Seed, Min: cfg.MinWorkers,
 		QueueWait:   Seconds(cmp.Or(cfg.QueueWait, 2*time.Minute).Seconds()),

@@ -10,7 +10,7 @@ import (
 	"github.com/gpuburst/runpod-go/runpodtest"
 )
 
-func readTwin(t *testing.T, text string) (Twin, error) {
+func twinOf(t *testing.T, text string) (Twin, error) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "twin.json")
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
@@ -20,7 +20,7 @@ func readTwin(t *testing.T, text string) (Twin, error) {
 }
 
 func TestReadTwin(t *testing.T) {
-	got, err := readTwin(t, `{
+	got, err := twinOf(t, `{
 		"seed": 7, "speed": 20, "min_workers": 1, "max_workers": 6, "scaler_type": "QUEUE_DELAY", "scaler_value": 8,
 		"idle_timeout": "75s", "queue_wait": "1m30s", "refusal": "problem", "unfairness": 0.25, "routing": "first", "concurrency": 2,
 		"cold_start": "40s~90s", "loading": "3s", "service_time": ["41s", "60s"], "crash_rate": 0.5,
@@ -44,16 +44,16 @@ func TestReadTwin(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if len(got.Faults) != 1 {
-		t.Fatalf("%d faults", len(got.Faults))
+	if len(got.Config.Faults) != 1 {
+		t.Fatalf("%d faults", len(got.Config.Faults))
 	}
-	if f := got.Faults[0]; f.On != runpodtest.OnS3 || f.Method != "PUT" || f.Path != "inputs/*" || f.Times != runpodtest.Always {
+	if f := got.Config.Faults[0]; f.On != runpodtest.OnS3 || f.Method != "PUT" || f.Path != "inputs/*" || f.Times != runpodtest.Always {
 		t.Errorf("%+v", f)
 	}
-	if got, err = readTwin(t, `{"preset": "run1", "max_waiting": 5}`); err != nil || got.Config.Preset.String() != "StressRun1" || got.UploadEvery != 24 {
+	if got, err = twinOf(t, `{"preset": "run1", "max_waiting": 5}`); err != nil || got.Config.Preset.String() != "StressRun1" || got.UploadEvery != 24 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err = readTwin(t, `{"preset": "run1", "upload_every": "0s"}`); err != nil || got.UploadEvery != 0 {
+	if got, err = twinOf(t, `{"preset": "run1", "upload_every": "0s"}`); err != nil || got.UploadEvery != 0 {
 		t.Errorf("upload_every does not win over the preset's: %+v, %v", got, err)
 	}
 }
@@ -63,7 +63,7 @@ func TestReadTwinRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		`[]`:                                             "no JSON object",
 		`{"max_workers": 3,}`:                            "no JSON object",
-		`{"max_worker": 3}`:                              "max_worker: there is no such field; there are anonymous_crash, ",
+		`{"max_worker": 3}`:                              `"max_worker": there is no such field; there are anonymous_crash, `,
 		`{"max_workers": "3"}`:                           "max_workers: ",
 		`{"idle_timeout": 5}`:                            `idle_timeout: want a duration in quotes`,
 		`{"idle_timeout": "5"}`:                          `idle_timeout: time: missing unit`,
@@ -73,7 +73,7 @@ func TestReadTwinRefuses(t *testing.T) {
 		`{"preset": "run9"}`:                             `preset: "run9": want run1, run2, run3`,
 		`{"scaler_type": "MAGIC"}`:                       `scaler_type: "MAGIC": want QUEUE_DELAY, REQUEST_COUNT`,
 		`{"upload_every": "-1s"}`:                        "upload_every: want 0s or more",
-		`{"s3": {"errors": 1}}`:                          "s3: errors: there is no such field",
+		`{"s3": {"errors": 1}}`:                          `s3: "errors": there is no such field`,
 		`{"faults": {}}`:                                 "faults: want a list",
 		`{"faults": [{"on": "s3"}]}`:                     "faults: [0]: do: it is missing",
 		`{"faults": [{"do": "delay"}, {"do": "dance"}]}`: `faults: [1]: do: "dance"`,
@@ -82,9 +82,9 @@ func TestReadTwinRefuses(t *testing.T) {
 		`{"faults": [{"do": "answer", "status": 500, "times": -2}]}`:   "faults: [0]: times: -2",
 		`{"faults": [{"do": "delay", "after": "-1s"}]}`:                "faults: [0]: after",
 		`{"faults": [{"do": "delay", "skip": -1}]}`:                    "faults: [0]: skip: -1",
-		`{"faults": [{"do": "answer", "status": 500, "wehn": "now"}]}`: "faults: [0]: wehn: there is no such field",
+		`{"faults": [{"do": "answer", "status": 500, "wehn": "now"}]}`: `faults: [0]: "wehn": there is no such field`,
 	} {
-		if _, err := readTwin(t, text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := twinOf(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
@@ -95,7 +95,7 @@ func TestReadTwinRefuses(t *testing.T) {
 
 // Faults of the file meet the burst.
 func TestTwinFaults(t *testing.T) {
-	twin, err := readTwin(t, `{"min_workers": 2, "service_time": "1s", "faults": [{"do": "answer", "status": 502, "body": "bad gateway", "times": 3}]}`)
+	twin, err := twinOf(t, `{"min_workers": 2, "service_time": "1s", "faults": [{"do": "answer", "status": 502, "body": "bad gateway", "times": 3}]}`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 // options is what the command line asks for.
 type options struct {
 	cfg     runpodtest.Config
+	config  string
 	env     string
 	account string
 	quiet   bool
@@ -46,18 +47,22 @@ var presets = map[string]func() runpodtest.Preset{
 
 // parseFlags reads the command line. Help goes to stdout.
 func parseFlags(args []string, stdout io.Writer) (*options, error) {
-	o := &options{cfg: runpodtest.Config{Loopback: true}, set: map[string]bool{}}
-	f := flag.NewFlagSet("runpod-sim", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	o.outputFlags(f)
-	o.endpointFlags(f)
-	o.workerFlags(f)
-	o.volumeFlags(f)
+	o, f := newOptions()
 	err := f.Parse(args)
+	if err == nil && o.config != "" {
+		// Again, upon what the file says: what is on the command line wins.
+		name := o.config
+		o, f = newOptions()
+		if err := o.readConfig(name); err != nil {
+			return nil, fmt.Errorf("-config: %w", err)
+		}
+		err = f.Parse(args)
+	}
 	if errors.Is(err, flag.ErrHelp) {
 		f.SetOutput(stdout)
 		fmt.Fprintln(stdout, "Runpod-sim is a Runpod endpoint, its volume and its control plane on this machine.\nFlags:")
 		f.PrintDefaults()
+		fmt.Fprintf(stdout, configUsage, strings.Join(runpodtest.ConfigFields(), ", "))
 	}
 	if err != nil {
 		return nil, err
@@ -66,6 +71,8 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	switch {
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q; flags begin with a dash, see -h", f.Arg(0))
+	case o.config != "" && o.set["preset"]:
+		return nil, errors.New("-config and -preset: leave one of them out; the file may name a preset")
 	case o.set["exec"] && strings.TrimSpace(o.exec) == "":
 		return nil, errors.New("-exec is empty; want a command, such as 'uvicorn app:app --port {port}'")
 	case o.health != "" && o.health[0] != '/':
@@ -75,6 +82,45 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	}
 	return o, nil
 }
+
+// newOptions returns options of no value yet and the flags that set them.
+func newOptions() (*options, *flag.FlagSet) {
+	o := &options{cfg: runpodtest.Config{Loopback: true}, set: map[string]bool{}}
+	f := flag.NewFlagSet("runpod-sim", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	o.outputFlags(f)
+	o.endpointFlags(f)
+	o.workerFlags(f)
+	o.volumeFlags(f)
+	return o, f
+}
+
+// configUsage says what -config takes. Its verb is for the names of the fields.
+const configUsage = `
+A -config file is a JSON object, as "runpod-burst fit" writes it:
+
+  {"max_workers": 6, "scaler_value": 4, "idle_timeout": "5s", "cold_start": "40s~90s", "service_time": "10s-15s"}
+
+What is left out has its default, and flags win over the file. The fields: %s.
+They mean what runpodtest.Config documents.
+`
+
+// readConfig takes the endpoint from a file.
+func (o *options) readConfig(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if o.cfg, err = runpodtest.ReadConfig(f); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	o.cfg.Loopback = true
+	return nil
+}
+
+// given reports whether a distribution was set, by a flag or by the file.
+func given(d runpodtest.Dist) bool { return d.String() != (runpodtest.Dist{}).String() }
 
 // outputFlags are about what is printed and where it listens.
 func (o *options) outputFlags(f *flag.FlagSet) {
@@ -116,6 +162,7 @@ func (o *options) endpointFlags(f *flag.FlagSet) {
 	c := &o.cfg
 	f.Uint64Var(&c.Seed, "seed", 0, "fixes every random draw, the keys included")
 	f.Float64Var(&c.Speed, "speed", 0, "how much faster than the service the balancer's and the autoscaler's time runs (default 1)")
+	f.StringVar(&o.config, "config", "", "imitate the endpoint that this `file` describes, JSON as shown below")
 	f.Func("preset", "a measured endpoint: run1, run2 or run3, the three stress tests", func(s string) error {
 		p, ok := presets[s]
 		if !ok {
@@ -179,11 +226,15 @@ var fieldFlags = map[string]string{
 	"S3.ErrorRate": "s3-errors", "S3.VolumeSize": "s3-size",
 }
 
-// byFlag names the flag in an error that names a field.
-func byFlag(err error) error {
+// byOrigin names, in an error that names a field, the flag or the file that set it.
+func (o *options) byOrigin(err error) error {
 	rest, ok := strings.CutPrefix(err.Error(), "runpodtest: Config.")
 	field, what, _ := strings.Cut(rest, ": ")
-	if name := fieldFlags[field]; ok && name != "" {
+	name := fieldFlags[field]
+	switch {
+	case ok && o.config != "" && !o.set[name]:
+		return fmt.Errorf("-config: %s: %w", o.config, err)
+	case ok && name != "":
 		return fmt.Errorf("-%s: %s", name, what)
 	}
 	return err

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func echoJob(_ context.Context, job runpodtest.Job) (any, error) {
 // busy makes a program of this one take its time for a request, as the models of
 // real workers do.
 func (o *options) busy() {
-	if !o.set["service"] && !o.set["preset"] {
+	if !given(o.cfg.ServiceTime) && o.cfg.Preset.String() == "" {
 		o.cfg.ServiceTime = runpodtest.Range(10*time.Second, 15*time.Second)
 	}
 }
@@ -56,7 +57,7 @@ func (o *options) remote(logs io.Writer) (err error) {
 	if o.cfg.Handler, err = worker.Remote(o.worker, logs); err != nil {
 		return fmt.Errorf("-worker: %w", err)
 	}
-	o.cfg.HealthPath = o.health // polled only if it was given
+	o.cfg.HealthPath = cmp.Or(o.health, o.cfg.HealthPath) // polled only if it was given
 	return nil
 }
 
@@ -72,10 +73,8 @@ func (o *options) processes(logs io.Writer) (*worker.Command, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("-exec: %w", err)
 	}
-	if o.health != "" {
-		c.Health = o.health
-	}
-	if !o.set["cold"] && !o.set["preset"] {
+	c.Health = cmp.Or(o.health, o.cfg.HealthPath, c.Health)
+	if !given(o.cfg.ColdStart) {
 		o.cfg.ColdStart = runpodtest.Fixed(0) // that of the process alone
 	}
 	c.Logs, c.StartTimeout = logs, o.startTimeout
@@ -86,10 +85,13 @@ func (o *options) processes(logs io.Writer) (*worker.Command, error) {
 // presetFlags are the flags for what a preset sets, but for -service.
 var presetFlags = []string{"min", "max", "scaler-value", "queue-delay", "idle", "cold", "unfairness"}
 
-// ownPreset takes a preset's settings without its service time: a program of
-// one's own takes the time it takes.
+// ownPreset takes a preset's or a file's settings without its service time: a
+// program of one's own takes the time it takes.
 func (o *options) ownPreset() error {
-	if !o.set["preset"] {
+	if !o.set["service"] {
+		o.cfg.ServiceTime = runpodtest.Dist{}
+	}
+	if o.cfg.Preset.String() == "" {
 		return nil
 	}
 	if i := slices.IndexFunc(presetFlags, func(name string) bool { return o.set[name] }); i >= 0 {

@@ -94,7 +94,7 @@ func (s *simulator) open(fail context.CancelCauseFunc) (err error) {
 		s.command.Fail = func(err error) { fail(&cannotServe{err}) }
 	}
 	if s.srv, err = runpodtest.NewServer(s.opts.cfg); err != nil {
-		return byFlag(err)
+		return s.opts.byOrigin(err)
 	}
 	if s.opts.proxy {
 		if s.proxy, err = newInterposer(s.srv, s.opts); err != nil {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,56 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// A file describes the endpoint, and flags win over it.
+func TestConfigFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "endpoint.json")
+	if err := os.WriteFile(name, []byte(`{"max_workers": 6, "min_workers": 1, "cold_start": "20s", "service_time": "3s", "health_path": "/well"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o, err := parseFlags([]string{"-max", "9", "-config", name}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.program(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if c := o.cfg; c.MaxWorkers != 9 || c.MinWorkers != 1 || c.ColdStart.String() != "20s" || c.ServiceTime.String() != "3s" || !c.Loopback {
+		t.Errorf("%+v", c)
+	}
+	own := httptest.NewServer(http.NotFoundHandler())
+	defer own.Close()
+	o, err = parseFlags([]string{"-config", name, "-worker", own.URL}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.program(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if c := o.cfg; c.ServiceTime.String() != "default" || c.HealthPath != "/well" || c.ColdStart.String() != "20s" {
+		t.Errorf("a server of one's own takes its own time: %+v", c)
+	}
+}
+
+func TestBadConfigFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "endpoint.json")
+	for text, want := range map[string]string{
+		`{"max_worker": 3}`:   `-config: ` + name + `: runpodtest: "max_worker": there is no such field`,
+		`[]`:                  "no JSON object",
+		`{"preset": "run9"}`:  `preset: "run9": want run1`,
+		`{"upload_every":""}`: `"upload_every"`,
+		`{"min_workers": 4}`:  "-config: " + name + ": runpodtest: Config.MaxWorkers: 3 is below",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // should it start after all
+		if err := run(ctx, []string{"-config", name}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", text, err, want)
+		}
+	}
+}
+
 func TestBadFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"-cold soon":           "invalid",
@@ -99,6 +150,7 @@ func TestBadFlags(t *testing.T) {
 		"-min 5 -max 2":        "-max: 2 is below MinWorkers",
 		"-preset run2 -max 9":  "contradicts the preset",
 		"-volume /no/such/dir": "-volume: ",
+		"-config /no/such":     "-config: open /no/such",
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // should it start after all
