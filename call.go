@@ -79,7 +79,11 @@ func (c *call) configure(req *http.Request, opts []CallOption) (err error) {
 	if c.options, err = optionsFor(c.op, req.Method, opts); err != nil {
 		return err
 	}
-	maps.Copy(req.Header, c.options.header) // which is our own
+	if len(c.options.header) > 0 {
+		header := maps.Clone(req.Header)
+		maps.Copy(header, c.options.header)
+		req.Header = header
+	}
 	if c.options.pin != "" {
 		req.Header = withHeader(req.Header, workerIDHeader, []string{c.options.pin})
 	}

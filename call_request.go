@@ -40,6 +40,9 @@ type callOptions struct {
 
 // optionsFor returns what the options say of a request with this method.
 func optionsFor(op, method string, opts []CallOption) (callOptions, error) {
+	if len(opts) == 0 { // without what the options would need memory for
+		return callOptions{idempotent: isIdempotent(method)}, nil
+	}
 	o := callOptions{idempotent: isIdempotent(method)}
 	for i, opt := range opts {
 		if opt == nil {
@@ -220,8 +223,13 @@ func (t *target) adopt(op string, req *http.Request, foreign bool) error {
 }
 
 // headerOf returns what is sent for a request's own header, which stays as it
-// is. The values are shared: nobody changes them.
+// is: a copy, or itself if that is what is sent. Nobody changes what it returns,
+// and the values are shared.
 func (t *target) headerOf(own http.Header, foreign bool) http.Header {
+	auth := own["Authorization"]
+	if len(t.extra) == 0 && own["Accept-Encoding"] == nil && len(auth) > 0 && (!foreign || slices.Equal(auth, t.bearer)) {
+		return own // as often
+	}
 	h := make(http.Header, len(own)+len(t.extra)+1)
 	maps.Copy(h, t.extra)
 	maps.Copy(h, own)
@@ -318,16 +326,22 @@ func isToken(s string) bool {
 // escapeQuery escapes what must not stand in a request's line, spaces above all.
 // What is escaped already stays as it is.
 func escapeQuery(query string) string {
-	wrong := func(b byte) bool { return b <= ' ' || b >= 0x7f || strings.IndexByte("\"<>\\^`{|}", b) >= 0 }
+	if !strings.ContainsFunc(query, func(r rune) bool { return r >= 0x7f || wrongInQuery(byte(r)) }) {
+		return query // as nearly always
+	}
 	var b strings.Builder
 	for i := range len(query) {
-		if wrong(query[i]) {
+		if wrongInQuery(query[i]) {
 			fmt.Fprintf(&b, "%%%02X", query[i])
 		} else {
 			b.WriteByte(query[i])
 		}
 	}
 	return b.String()
+}
+
+func wrongInQuery(b byte) bool {
+	return b <= ' ' || b >= 0x7f || strings.IndexByte("\"<>\\^`{|}", b) >= 0
 }
 
 // parsePath reads a path on the endpoint, with or without a query.

@@ -42,6 +42,9 @@ const maxRetryAfter = 365 * 24 * time.Hour
 // empty or is neither of the two, and at most a year.
 func RetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
+	if value == "" { // as nearly always
+		return NotSaid
+	}
 	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
 		if !(seconds >= 0) {
 			return NotSaid
