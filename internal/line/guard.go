@@ -1,10 +1,13 @@
 package line
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime/debug"
+	"strings"
 )
 
 // ErrGoexit says that a function ended its goroutine by runtime.Goexit, as
@@ -53,12 +56,43 @@ func Apart(f func() error) (err error) {
 // GuardReader keeps a reader of other people's, which is read on goroutines of
 // net/http's, from ending the process: what Read, Seek and Close do that is no
 // error becomes one, see [Guard], and so does a count that no Read may return.
-// It seeks if r does.
+// It seeks if r does. The standard library's readers of memory are returned as
+// they are: they cannot panic, and net/http sends what it knows to be one of them
+// together with the header, in one packet.
 func GuardReader(r io.ReadCloser) io.ReadCloser {
+	if inMemory(r) {
+		return r
+	}
 	if s, ok := r.(io.Seeker); ok {
 		return &guardedSeeker{guarded{r}, s}
 	}
 	return &guarded{r}
+}
+
+// The two types that io.NopCloser returns.
+var (
+	nopCloser         = reflect.TypeOf(io.NopCloser(nil))
+	nopCloserWriterTo = reflect.TypeOf(io.NopCloser(struct {
+		io.Reader
+		io.WriterTo
+	}{}))
+)
+
+// inMemory reports whether r reads from memory, by the types that net/http knows.
+func inMemory(r io.Reader) bool {
+	switch m := r.(type) {
+	case *bytes.Reader:
+		return m != nil
+	case *bytes.Buffer:
+		return m != nil
+	case *strings.Reader:
+		return m != nil
+	}
+	if t := reflect.TypeOf(r); t == nopCloser || t == nopCloserWriterTo {
+		inner, _ := reflect.ValueOf(r).Field(0).Interface().(io.Reader)
+		return inMemory(inner)
+	}
+	return false
 }
 
 type guarded struct{ r io.ReadCloser }

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -112,5 +113,22 @@ func TestGuardReader(t *testing.T) {
 	}
 	if _, err := GuardReader(badSeeker{badReader{"panic"}}).(io.Seeker).Seek(0, 0); err == nil {
 		t.Error("a panic of Seek is lost")
+	}
+}
+
+// What reads from memory stays what it is, also within io.NopCloser: net/http
+// would send its header in a packet of its own otherwise.
+func TestGuardReaderLeavesMemoryAlone(t *testing.T) {
+	for _, r := range []io.Reader{strings.NewReader("x"), bytes.NewReader(nil), bytes.NewBufferString("x")} {
+		closer := io.NopCloser(r)
+		if got := GuardReader(closer); got != closer {
+			t.Errorf("%T became %T", r, got)
+		}
+	}
+	for _, r := range []io.Reader{nil, (*strings.Reader)(nil), io.LimitReader(strings.NewReader("x"), 1)} {
+		closer := io.NopCloser(r)
+		if got := GuardReader(closer); got == closer {
+			t.Errorf("%T is not guarded", r)
+		}
 	}
 }
