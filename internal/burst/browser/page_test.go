@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,10 +49,11 @@ func browser(t *testing.T) context.Context {
 }
 
 // complaints collects what the page should not do: errors, warnings on the
-// console, requests to anything but the file.
+// console, requests to anything but the file, or but the site that it is of.
 type complaints struct {
-	mu  sync.Mutex
-	all []string
+	site string // "": the page is a file
+	mu   sync.Mutex
+	all  []string
 }
 
 func (c *complaints) add(format string, args ...any) {
@@ -71,7 +73,7 @@ func (c *complaints) watch(t *testing.T, ctx context.Context) {
 		case *cdplog.EventEntryAdded:
 			c.add("log: %s", e.Entry.Text)
 		case *network.EventRequestWillBeSent:
-			if u := e.Request.URL; !strings.HasPrefix(u, "file:///") && !strings.HasPrefix(u, "data:") {
+			if u := e.Request.URL; !strings.HasPrefix(u, cmp.Or(c.site, "file:///")) && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "blob:") {
 				c.add("it loads %s", u)
 			}
 		}

@@ -14,6 +14,15 @@ import (
 //go:embed photos/person/*.jpg photos/garment/*.jpg
 var shipped embed.FS
 
+// Photos are the shipped photographs, in the folders person and garment.
+func Photos() fs.FS {
+	photos, err := fs.Sub(shipped, "photos")
+	if err != nil {
+		panic(err) // the folder's name is written above
+	}
+	return photos
+}
+
 // Plan is a burst of jobs on the shipped photographs. Their pictures are written
 // to the folder out.
 func Plan(out string) (*burst.Plan, error) {
