@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"testing"
@@ -131,5 +132,22 @@ func TestAttemptLimitSaysWhatWasSeen(t *testing.T) {
 				t.Errorf("it does not say %q: %v", says, err)
 			}
 		})
+	}
+}
+
+// What an earlier request has written on a connection is not this one's: only an
+// attempt whose own bytes went out can have reached a worker.
+func TestSentCountsOnlyTheAttemptsOwnBytes(t *testing.T) {
+	conn := &countedConn{}
+	conn.written.Store(100)
+	var a attempt
+	a.gotConn(httptrace.GotConnInfo{Conn: conn, Reused: true})
+	a.wroteHeaders()
+	if a.wrote() {
+		t.Error("an attempt that wrote nothing counts as sent")
+	}
+	conn.written.Add(1)
+	if !a.wrote() {
+		t.Error("an attempt that wrote a byte does not count as sent")
 	}
 }

@@ -272,16 +272,22 @@ func TestRangedDownloadOfAnEmptyObject(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			whole := 0
 			gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
 				if r.Header.Get("Range") != "" {
 					answer(w, r)
+				} else {
+					whole++
 				}
 			}, func(t *testing.T, c *Client) {
 				path := filepath.Join(t.TempDir(), "out")
 				obj, err := c.DownloadFile(t.Context(), "k", path)
 				if info, statErr := os.Stat(path); err != nil || obj.Size != 0 || statErr != nil || info.Size() != 0 {
 					t.Errorf("got %+v, %v, %v", obj, err, statErr)
+				}
+				if want := strings.HasPrefix(name, "416"); (whole == 1) != want || whole > 1 {
+					t.Errorf("asked %d times for the object without a range", whole)
 				}
 			})
 		})

@@ -2,8 +2,10 @@ package runpod
 
 import (
 	"errors"
+	"path"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func TestKeyFromWorkerPath(t *testing.T) {
@@ -41,4 +43,27 @@ func TestUniqueKeys(t *testing.T) {
 	if got := (Object{Key: a}).WorkerPath(); got != "/runpod-volume/"+a {
 		t.Errorf("worker path %q", got)
 	}
+}
+
+// FuzzKeyFromWorkerPath: whatever path a worker writes, its key is that of a file
+// within the volume, and an error shows it on one line.
+func FuzzKeyFromWorkerPath(f *testing.F) {
+	for _, seed := range []string{"/runpod-volume/results/a.png", "a b#=+%ü😀.png", "/runpod-volume/../etc/passwd", "a//b", "a\x00b", "a\n\x1b[2J\u202eb", "..", strings.Repeat("n", 256)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		key, err := KeyFromWorkerPath(p)
+		if err != nil {
+			if !errors.Is(err, ErrBadRequest) || strings.ContainsFunc(err.Error(), func(c rune) bool { return !unicode.IsPrint(c) }) {
+				t.Errorf("%q: %q", p, err)
+			}
+			return
+		}
+		if path.Clean("/"+key) != "/"+key || len(key) > 1024 || strings.ContainsRune(key, 0) || !strings.HasSuffix(p, key) {
+			t.Errorf("%q: got %q", p, key)
+		}
+		if again, err := KeyFromWorkerPath(Object{Key: key}.WorkerPath()); err != nil || again != key {
+			t.Errorf("%q: its own worker path is %q, %v", p, again, err)
+		}
+	})
 }

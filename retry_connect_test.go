@@ -54,6 +54,7 @@ func TestConnectingThatWillNeverWork(t *testing.T) {
 		{name: "a proxy that is busy", proxy: "http://proxy.test:3128", serve: refused(503), says: []string{"503"}, retry: true},
 		{name: "a proxy whose address is wrong", proxy: "bad", says: []string{"address of the proxy is wrong", "HTTPS_PROXY"}},
 		{name: "a SOCKS proxy that wants a password", proxy: "socks5://proxy.test", serve: says(5, 0xff), says: []string{"authentication", "check the proxy"}},
+		{name: "a SOCKS proxy that hangs up", proxy: "socks5://proxy.test", serve: func(conn net.Conn) { io.ReadAtLeast(conn, make([]byte, 3), 3) }, says: []string{"socks"}, retry: true},
 		{name: "a proxy whose certificate nobody trusts", proxy: "https://other.test:3128", serve: func(conn net.Conn) { tls.Server(conn, server).Handshake() }, says: []string{"proxyconnect", "other.test", "check the proxy"}},
 		{name: "a TLS alert", serve: says(21, 3, 3, 0, 2, 2, 40), says: []string{"handshake failure", "certificates"}},
 		{name: "a server that wants a client's certificate", serve: func(conn net.Conn) { io.Copy(io.Discard, tls.Server(conn, wantsCertificate)) }, says: []string{"certificate required"}},

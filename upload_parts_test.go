@@ -370,3 +370,35 @@ func TestPartThatBecameAnother(t *testing.T) {
 		}
 	}, smallParts, WithChecksum(ChecksumMD5))
 }
+
+// Parts that cannot be listed are not taken for lost: the upload ends with what
+// the gateway has said, and no part is sent again.
+func TestPartsThatCannotBeListed(t *testing.T) {
+	data := content(3 * testPart)
+	var sent atomic.Int32
+	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch q := r.URL.Query(); {
+		case r.Method == "GET":
+			w.WriteHeader(403)
+			io.WriteString(w, s3Error("AccessDenied"))
+		case r.Method == "POST" && q.Has("uploads"):
+			io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+		case r.Method == "PUT":
+			sent.Add(1)
+			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
+		case r.Method == "POST":
+			w.WriteHeader(400)
+			io.WriteString(w, s3Error("InvalidPart"))
+		case r.Method == "HEAD":
+			w.WriteHeader(404)
+		}
+	}, func(t *testing.T, c *Client) {
+		if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); apiCode(err) != "InvalidPart" {
+			t.Errorf("got %v", err)
+		}
+		if n := sent.Load(); n != 3 {
+			t.Errorf("%d parts were sent", n)
+		}
+	}, smallParts, WithChecksum(ChecksumMD5))
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -276,4 +277,51 @@ func TestResumeFindsSomebodyElsesObject(t *testing.T) {
 			t.Errorf("%d parts sent", parts)
 		}
 	}, smallParts, WithResumeDir(t.TempDir()), WithChecksum(ChecksumMD5))
+}
+
+// Of two uploads of one key at once, only the first has the resume file.
+func TestResumeFileHasOneUpload(t *testing.T) {
+	dir := newResumeDir(t.TempDir(), "store")
+	first := dir.claim("k")
+	if first == nil || dir.claim("k") != nil || dir.claim("other") == nil {
+		t.Fatal("two uploads share a file, or two keys do")
+	}
+	first.unclaim()
+	if dir.claim("k") == nil {
+		t.Error("the file was not given back")
+	}
+}
+
+// FuzzResumeFile: whatever stands in a resume file, the upload that is gone on
+// with has as many parts as the gateway takes, and ids that fit into a header.
+func FuzzResumeFile(f *testing.F) {
+	good, err := json.Marshal(unfinishedUpload{Store: "store", Key: "k", UploadID: "u1", Own: strings.Repeat("A", 26), Size: 4 * testPart, PartSize: testPart})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(bytes.Replace(good, []byte(`"u1"`), []byte(`"u\n1"`), 1))
+	f.Add([]byte(`{"Store":"store","Key":"k","UploadID":"u","Own":"AAAAAAAAAAAAAAAAAAAAAAAAAA","Size":9223372036854775807,"PartSize":1}`))
+	f.Add([]byte(`null`))
+	f.Add([]byte(``))
+	dir := newResumeDir(f.TempDir(), "store")
+	r := dir.claim("k")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(r.path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		u, err := r.load("k")
+		if u == nil {
+			if err == nil {
+				t.Error("a file that is there counts as none")
+			}
+			return
+		}
+		if u.Key != "k" || u.Size < 1 || u.Size > maxObject || u.PartSize < 1 || ceilDiv(u.Size, u.PartSize) > maxParts {
+			t.Errorf("%q is taken: %+v", text, u)
+		}
+		if strings.ContainsFunc(u.UploadID+u.Own, func(c rune) bool { return c < '!' || c > '~' }) || len(u.UploadID) > 1000 || len(u.Own) > 40 {
+			t.Errorf("%q is taken with the ids %q and %q", text, u.UploadID, u.Own)
+		}
+	})
 }

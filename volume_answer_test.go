@@ -301,3 +301,18 @@ func FuzzContentRange(f *testing.F) {
 		}
 	})
 }
+
+// An object of no bytes has a known length, and a listing's size that is missing
+// is 0.
+func TestAnswersOfNoBytes(t *testing.T) {
+	h := http.Header{"Etag": {`"e"`}, "Last-Modified": {"whenever"}}
+	for _, length := range []int64{0, 7, -1} {
+		out, err := getResult(200, h, length, http.NoBody)
+		if err != nil || (out.ContentLength != nil) != (length >= 0) || length >= 0 && *out.ContentLength != length {
+			t.Errorf("%d: %+v, %v", length, out, err)
+		}
+	}
+	if n, err := parseSize(""); n != 0 || err != nil {
+		t.Errorf("no size: %d, %v", n, err)
+	}
+}

@@ -118,3 +118,24 @@ func TestChunkIsFreedOnceItsReadersAreClosed(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// Memory that was freed is handed out once, not to two chunks at a time.
+func TestBuffersHandOutEachBlockOnce(t *testing.T) {
+	b := NewBuffers(12, 4)
+	var chunks [3]*Chunk
+	read := func(i int, text string) {
+		c, err := b.Read(t.Context(), strings.NewReader(text), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunks[i] = c
+	}
+	read(0, "0000")
+	read(1, "1111")
+	chunks[1].Free() // its memory is kept, because chunk 0 is still there
+	read(1, "aaaa")
+	read(2, "bbbb")
+	if got := content(t, chunks[0]) + content(t, chunks[1]) + content(t, chunks[2]); got != "0000aaaabbbb" {
+		t.Errorf("read %q", got)
+	}
+}
