@@ -41,7 +41,7 @@ func headerField(key, value string) (string, string, error) {
 	case hasControl(value):
 		return "", "", errors.New(canonical + " has a control character in its value")
 	case canonical == "Authorization":
-		return "", "", errors.New("Authorization is the API key's: use WithAPIKey")
+		return "", "", errors.New("the header Authorization is the API key's: use WithAPIKey")
 	case slices.Contains(decidedElsewhere, canonical):
 		return "", "", errors.New(canonical + " belongs to the connection or follows from the request")
 	case canonical == "Accept-Encoding":

@@ -160,9 +160,3 @@ func partsETag(etags []string) string {
 	}
 	return fmt.Sprintf("%x-%d", h.Sum(nil), len(etags))
 }
-
-// looksLikeParts reports whether an ETag can be that of an object made of parts.
-func looksLikeParts(etag string) bool {
-	sum, _, ok := strings.Cut(etag, "-")
-	return ok && looksLikeMD5(sum)
-}

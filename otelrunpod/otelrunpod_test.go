@@ -76,7 +76,7 @@ func (b *bench) named(name string) (list tracetest.SpanStubs) {
 func attr(s tracetest.SpanStub, key string) string {
 	for _, a := range s.Attributes {
 		if string(a.Key) == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
@@ -289,8 +289,8 @@ func TestAttributesThatStay(t *testing.T) {
 		}
 		for _, s := range b.spans.GetSpans() {
 			for _, a := range s.Attributes {
-				if strings.Contains(a.Value.Emit(), "secret-") {
-					b.Errorf("span %s: %s is %s", s.Name, a.Key, a.Value.Emit())
+				if strings.Contains(a.Value.String(), "secret-") {
+					b.Errorf("span %s: %s is %s", s.Name, a.Key, a.Value.String())
 				}
 			}
 		}

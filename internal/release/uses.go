@@ -17,6 +17,7 @@ import (
 // program does what it is for.
 var uses = map[string]func(ctx context.Context, program string) error{
 	"runpod-burst":   useBurst,
+	"runpod-fleet":   useFleet,
 	"runpod-sim":     useSim,
 	"runpod-workers": useWorkers,
 }
@@ -42,33 +43,47 @@ func useBurst(ctx context.Context, program string) error {
 // useSim starts the simulated endpoint and stops it when it has said where it
 // serves.
 func useSim(ctx context.Context, program string) error {
-	_, err := withSim(ctx, program, func([]string) error { return nil })
-	return err
+	return whileServing(ctx, program, []string{"-speed", "100"}, func([]string) error { return nil })
+}
+
+// useFleet serves an empty fleet and asks how it stands.
+func useFleet(ctx context.Context, program string) error {
+	dir, err := os.MkdirTemp("", "fleet-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	return whileServing(ctx, program, []string{"serve", "-dir", dir, "-listen", "127.0.0.1:0"}, func(env []string) error {
+		text, err := combinedIn(ctx, env, program, "status")
+		if err != nil || !strings.Contains(text, "done") {
+			return fmt.Errorf("status: %v\n%s", err, tail(text, 20))
+		}
+		return nil
+	})
 }
 
 // useWorkers lists the workers of an endpoint that its neighbour simulates.
 func useWorkers(ctx context.Context, program string) error {
 	sim := strings.TrimSuffix(program, "workers") + "sim"
-	_, err := withSim(ctx, sim, func(env []string) error {
+	return whileServing(ctx, sim, []string{"-speed", "100"}, func(env []string) error {
 		text, err := combinedIn(ctx, env, program, "list", "-endpoint", "twin")
 		if err != nil || !strings.Contains(text, "workers") {
 			return fmt.Errorf("list: %v\n%s", err, tail(text, 20))
 		}
 		return nil
 	})
-	return err
 }
 
-// withSim runs do while the simulated endpoint serves, with the environment it
-// prints, and returns what it printed after it was interrupted.
-func withSim(ctx context.Context, program string, do func(env []string) error) (string, error) {
-	cmd := exec.CommandContext(ctx, program, "-speed", "100")
+// whileServing runs do while a program serves, with the environment that it
+// prints, and interrupts it then.
+func whileServing(ctx context.Context, program string, args []string, do func(env []string) error) error {
+	cmd := exec.CommandContext(ctx, program, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return err
 	}
 	env, rest := readExports(out)
 	err = do(env)
@@ -76,29 +91,26 @@ func withSim(ctx context.Context, program string, do func(env []string) error) (
 		err = errors.New("it printed no environment")
 	}
 	cmd.Process.Signal(os.Interrupt)
-	text := <-rest
+	<-rest
 	if waited := cmd.Wait(); err == nil {
 		err = exitOfInterrupt(waited)
 	}
-	return text, err
+	return err
 }
 
-// readExports reads the lines "export NAME=value" that the simulator begins
-// with, until nothing new has come for a moment, and goes on reading what
+// readExports reads the lines "export NAME=value" that a server begins with, until nothing new has come for a moment, and goes on reading what
 // follows.
-func readExports(out interface{ Read([]byte) (int, error) }) ([]string, <-chan string) {
-	found, rest := make(chan string), make(chan string, 1)
+func readExports(out interface{ Read([]byte) (int, error) }) ([]string, <-chan struct{}) {
+	found, rest := make(chan string), make(chan struct{})
 	go func() {
 		defer close(found)
-		var all strings.Builder
 		for scanner := bufio.NewScanner(out); scanner.Scan(); {
 			line := strings.TrimSpace(scanner.Text())
-			fmt.Fprintln(&all, line)
 			if pair, ok := strings.CutPrefix(line, "export "); ok {
 				found <- strings.ReplaceAll(strings.ReplaceAll(pair, "'", ""), `"`, "")
 			}
 		}
-		rest <- all.String()
+		close(rest)
 	}()
 	var env []string
 	patience := 20 * time.Second // for the first line

@@ -97,7 +97,7 @@ func told(attrs []attribute.KeyValue) string {
 	for _, a := range attrs {
 		switch a.Key {
 		case "runpod.job.id", "runpod.outcome", "runpod.cause", "runpod.verdict", "http.response.status_code", "http.request.resend_count", "runpod.bytes", "aws.s3.key":
-			list = append(list, fmt.Sprintf("%s=%s", a.Key, a.Value.Emit()))
+			list = append(list, fmt.Sprintf("%s=%s", a.Key, a.Value.String()))
 		}
 	}
 	return strings.Join(list, " ")
