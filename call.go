@@ -392,7 +392,7 @@ func (c *call) pay(a *attempt, d *decision, now time.Time) time.Duration {
 	if !d.verdict.retries() {
 		return 0
 	}
-	if c.options.elsewhere != nil && (!d.mayHaveRun || c.options.idempotent) && c.options.elsewhere(true, d.cold) {
+	if c.options.elsewhere != nil && a.WorkerID == "" && (!d.mayHaveRun || c.options.idempotent) && c.options.elsewhere(true, d.cold) {
 		d.verdict, d.moved = VerdictGiveUp, true
 		d.reason += "; " + errMoved.Error()
 		return 0

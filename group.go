@@ -246,14 +246,16 @@ func (g *Group) place(ctx context.Context, op, sticky string, do func(ctx contex
 	}
 	defer o.end()
 	from, except := "", -1
+	been := make([]bool, len(g.members))
 	for {
 		for _, m := range g.members {
 			g.lookAt(o, m)
 		}
 		at := g.pick(sticky, except)
 		m := g.members[at]
+		been[at] = true
 		m.enter()
-		err := do(o, m, from, g.hooks(o, at, sticky != ""))
+		err := do(o, m, from, g.hooks(o, at, been, sticky != ""))
 		m.leave()
 		switch {
 		case err == nil, sticky != "", o.Err() != nil:
@@ -277,8 +279,9 @@ func mayHaveRun(err error) bool {
 }
 
 // hooks are the call options by which the group learns of each answer, and moves
-// what is stuck. The one that moves is the last.
-func (g *Group) hooks(ctx context.Context, at int, stays bool) []CallOption {
+// what is stuck. The one that moves is the last. A request that failed does not
+// return to a member where it has been: it may be what makes it fail.
+func (g *Group) hooks(ctx context.Context, at int, been []bool, stays bool) []CallOption {
 	m := g.members[at]
 	hooks := []CallOption{afterAnswer(func(worker string) {
 		m.answered(worker, time.Now())
@@ -291,10 +294,11 @@ func (g *Group) hooks(ctx context.Context, at int, stays bool) []CallOption {
 	}
 	return append(hooks, elsewhere(func(sent, cold bool) bool {
 		if sent {
-			m.troubled(cold)
 			g.lookAt(ctx, m)
+			m.troubled(cold, time.Now())
 		}
-		return shouldMove(g.views(), at, !sent) >= 0
+		to := shouldMove(g.views(), at, !sent)
+		return to >= 0 && !(sent && !cold && been[to])
 	}))
 }
 

@@ -30,8 +30,9 @@ type groupMember struct {
 	newest  time.Time            // when one was last seen for the first time
 	listed  int                  // workers that the control plane lists; 0: it has none, or was not asked
 	busy    int
-	refused bool
-	failed  int
+	failed  int       // attempts in a row that met trouble
+	refusal time.Time // until when what it has refused counts
+	refused int       // such times in a row
 	away    time.Time // until when it is set aside
 	times   int       // it was set aside in a row
 	why     error
@@ -48,7 +49,7 @@ func (m *groupMember) view(now time.Time) memberView {
 	}
 	workers := max(len(m.workers), m.listed)
 	return memberView{
-		aside: now.Before(m.away), warm: workers > 0, refused: m.refused, failed: m.failed,
+		aside: now.Before(m.away), warm: workers > 0, refused: now.Before(m.refusal), doubtful: m.refused > 0,
 		workers: workers, grown: now.Sub(m.newest) > m.wait, busy: m.busy, limit: m.calls.ep.admission.gate.Limit(), weight: m.weight,
 	}
 }
@@ -70,7 +71,8 @@ func (m *groupMember) leave() {
 func (m *groupMember) answered(worker string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refused, m.failed, m.times, m.why = false, 0, 0, nil
+	m.welcome()
+	m.times, m.why = 0, nil
 	if worker == "" {
 		return
 	}
@@ -80,29 +82,54 @@ func (m *groupMember) answered(worker string, now time.Time) {
 	m.workers[worker] = now
 }
 
-// list notes what the control plane says of the endpoint.
+// welcome forgets what it has refused. The caller holds the lock.
+func (m *groupMember) welcome() { m.failed, m.refused, m.refusal = 0, 0, time.Time{} }
+
+// list notes what the control plane says of the endpoint: a first worker means
+// that what it refused is over.
 func (m *groupMember) list(r Readiness) {
 	up, known := r.Up()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	was := m.listed
 	if m.listed = up; !known || m.failed >= 2 {
 		m.listed = 0
+	}
+	if was == 0 && m.listed > 0 {
+		m.welcome()
 	}
 }
 
 // troubled notes an attempt that no worker has carried out: for want of one, or
 // because nobody was reached.
-func (m *groupMember) troubled(cold bool) {
+func (m *groupMember) troubled(cold bool, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if cold {
-		m.refused = true
-		return
+	switch {
+	case cold && (m.listed > 0 || m.answeredWithin(m.wait, now)):
+		return // its workers are busy, which is no reason to leave it
+	case !cold:
+		if m.failed++; m.failed < 2 {
+			return
+		}
 	}
-	if m.failed++; m.failed >= 2 {
-		clear(m.workers)
-		m.listed = 0
+	clear(m.workers)
+	m.listed = 0
+	if !now.Before(m.refusal) {
+		m.refused++
+		m.refusal = now.Add(refusedFor(m.refused, m.wait))
 	}
+}
+
+// answeredWithin reports whether a worker has answered in the last d. The caller
+// holds the lock.
+func (m *groupMember) answeredWithin(d time.Duration, now time.Time) bool {
+	for _, at := range m.workers {
+		if now.Sub(at) < d {
+			return true
+		}
+	}
+	return false
 }
 
 // setAside leaves the member alone for a while, with one log line.

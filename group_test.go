@@ -27,6 +27,13 @@ type pair struct {
 // inPair runs a test in virtual time with two endpoints.
 func inPair(t *testing.T, first, second runpodtest.Config, f func(p *pair), opts ...GroupOption) {
 	t.Helper()
+	known := func(srv *runpodtest.Server) []Option { return []Option{WithControl(knownWorkers{srv})} }
+	inPairWith(t, first, second, known, f, opts...)
+}
+
+// inPairWith is inPair with other options of the clients than a control plane.
+func inPairWith(t *testing.T, first, second runpodtest.Config, of func(*runpodtest.Server) []Option, f func(p *pair), opts ...GroupOption) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pair{T: t, ran: &[2]map[string]int{{}, {}}}
 		var mu sync.Mutex
@@ -45,7 +52,7 @@ func inPair(t *testing.T, first, second runpodtest.Config, f func(p *pair), opts
 			}
 			cfg.ServiceTime = runpodtest.Fixed(10 * time.Second)
 			p.srv[i] = newServer(t, cfg)
-			clients[i] = newClient(t, p.srv[i], WithControl(knownWorkers{p.srv[i]}))
+			clients[i] = newClient(t, p.srv[i], of(p.srv[i])...)
 		}
 		var err error
 		if p.group, err = NewGroup(clients, opts...); err != nil {
@@ -230,6 +237,52 @@ func TestGroupSendsNothingTwice(t *testing.T) {
 		var out string
 		if _, err := p.group.Call(p.Context(), "POST", "/x", "twice", &out, Idempotent()); err != nil || out != "endpoint 1" {
 			p.Errorf("idempotent: %q, %v", out, err)
+		}
+	})
+}
+
+// A call that makes every endpoint fail ends, though others succeed all the while
+// and the endpoints are well.
+func TestGroupEndsWhatFailsEverywhere(t *testing.T) {
+	cfg := runpodtest.Config{MinWorkers: 2}
+	inPair(t, cfg, cfg, func(p *pair) {
+		for _, srv := range p.srv {
+			srv.Fault(runpodtest.Fault{Path: "/poison", Times: runpodtest.Always, Do: runpodtest.AnswerAfterWork(524, "")})
+		}
+		ctx, cancel := context.WithCancel(p.Context())
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					p.group.Call(ctx, "POST", "/x", nil, nil)
+				}
+			})
+		}
+		start := time.Now()
+		_, err := p.group.Call(ctx, "POST", "/poison", nil, nil, Idempotent())
+		if took := time.Since(start); err == nil || took > 2*15*time.Minute {
+			p.Errorf("after %v: %v", took, err)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// The first gets its GPUs back while the second is busy: it is used again.
+func TestGroupReturnsToTheFirst(t *testing.T) {
+	none := runpodtest.Config{MaxWorkers: runpodtest.NoWorkers, ColdStart: runpodtest.Fixed(30 * time.Second)}
+	second := runpodtest.Config{ColdStart: runpodtest.Fixed(30 * time.Second), MaxWorkers: 1}
+	blind := func(*runpodtest.Server) []Option { return nil }
+	inPairWith(t, none, second, blind, func(p *pair) {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			time.Sleep(5 * time.Minute)
+			p.srv[0].SetWorkers(0, 3)
+		})
+		p.burst(200) // 2000 s for the second alone
+		if n := p.ranAt(0); n < 50 {
+			p.Errorf("%d ran at the first", n)
 		}
 	})
 }
