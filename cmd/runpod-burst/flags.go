@@ -44,6 +44,7 @@ const usage = `Runpod-burst sends a burst of jobs to an endpoint and explains wh
   runpod-burst -resume FILE.jsonl [flags]  run what is missing in its last run
   runpod-burst analyze [flags] FILE...     make the report again from records, of several runs a comparison
   runpod-burst fit [-o FILE] FILE...       find the simulated endpoint that explains records
+  runpod-burst plan [flags]                find the cheapest setting that serves a burst in time
 
 Times are the endpoint's: a simulated one's run faster, see -speed.
 

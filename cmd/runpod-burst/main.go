@@ -41,6 +41,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "fit" {
 		return fitEndpoint(args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "plan" {
+		return makePlan(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parseFlags(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitDone
