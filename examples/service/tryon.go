@@ -42,6 +42,7 @@ func (s *service) tryOn(w http.ResponseWriter, r *http.Request) {
 	}
 	j, ctx, err := s.begin()
 	if err != nil {
+		skipRest(w, r)
 		refuse(w, r, err)
 		return
 	}
@@ -57,6 +58,8 @@ func (s *service) tryOn(w http.ResponseWriter, r *http.Request) {
 	if err := <-f.outcome; err != nil {
 		if context.Cause(ctx) == errSlow {
 			err = errSlow
+		} else {
+			skipRest(w, r)
 		}
 		refuse(w, r, err)
 		return
@@ -68,6 +71,13 @@ func (s *service) tryOn(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Location", "/jobs/"+j.id+"/events")
 	w.WriteHeader(http.StatusAccepted)
 	fmt.Fprintf(w, "{\"id\":%q}\n", j.id)
+}
+
+// skipRest reads what is left of a form that is refused: a browser that is cut off
+// while it sends does not see the answer.
+func skipRest(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
+	io.Copy(io.Discard, io.LimitReader(r.Body, 2*maxPhoto+1<<20))
 }
 
 // form is the photographs of one request, which come one after the other.
@@ -146,12 +156,13 @@ type photo struct {
 	*form
 	r    *bufio.Reader
 	size int
-	end  atomic.Bool
+	end  atomic.Bool // nothing more is read of it
 }
 
 func (p *photo) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	if p.size += n; p.size > maxPhoto {
+		p.end.Store(true)
 		return 0, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("a photograph has more than %d MB", maxPhoto/1_000_000)}
 	}
 	if err == io.EOF {
