@@ -328,3 +328,19 @@ func TestDownloadOfAProxysPage(t *testing.T) {
 		}
 	})
 }
+
+// A download is given up for breaks in a row that bring nothing, not for their
+// number: one whose every answer breaks comes to its end if each brings some.
+func TestDownloadGoesOnWhileBytesCome(t *testing.T) {
+	data := content(200_000)
+	inBubble(t, warm(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); err != nil {
+			t.Fatal(err)
+		}
+		breaks := srv.Fault(runpodtest.Fault{On: runpodtest.OnS3, Method: "GET", Times: 3 * maxBreaks, Do: runpodtest.ResetReply(10_000)})
+		var got bytes.Buffer
+		if _, err := c.Download(t.Context(), "k", &got); err != nil || !bytes.Equal(got.Bytes(), data) || breaks.Fired() <= maxBreaks {
+			t.Errorf("%d bytes after %d breaks, %v", got.Len(), breaks.Fired(), err)
+		}
+	})
+}

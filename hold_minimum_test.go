@@ -175,3 +175,38 @@ func TestHoldRefusesImpossibleBounds(t *testing.T) {
 		}
 	}
 }
+
+// A hold that came only half about is taken back without a word; if that fails,
+// the log says so, and its record is left to the next client.
+func TestHoldIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, s, log := &dial{Scaling: Scaling{EndpointID: "abc", MaxWorkers: 5}}, &shelf{}, &logs{}
+		m := minimumOf(d, s, log)
+		v, _ := m.look(t.Context())
+		r, err := m.raise(t.Context(), v, v.newRecord(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.takeBack(t.Context(), r)
+		if d.MinWorkers != 0 || len(s.book) != 0 || log.String() != "" {
+			t.Errorf("minimum %d, %d records\n%s", d.MinWorkers, len(s.book), log)
+		}
+
+		v, _ = m.look(t.Context())
+		if r, err = m.raise(t.Context(), v, v.newRecord(3)); err != nil {
+			t.Fatal(err)
+		}
+		m.control = brokenPlane{m.control}
+		m.takeBack(t.Context(), r)
+		if got, _ := s.find(t.Context(), r.ID); got.Phase != phaseLowering || !strings.Contains(log.String(), "minimum workers may be left raised") {
+			t.Errorf("left behind: %+v\n%s", got, log)
+		}
+	})
+}
+
+// brokenPlane is a control plane that nobody reaches any more.
+type brokenPlane struct{ ControlPlane }
+
+func (brokenPlane) Scaling(context.Context) (Scaling, error) {
+	return Scaling{}, errors.New("the control plane is away")
+}

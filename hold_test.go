@@ -468,3 +468,27 @@ func TestHoldWorkersRefusesNumbers(t *testing.T) {
 		}
 	})
 }
+
+// One release is under way at a time: another one waits, as long as its context
+// lets it.
+func TestReleasesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := twin(t, runpodtest.Config{MaxWorkers: 5})
+		s := &scene{t, srv, steered(t, srv), steered(t, srv)}
+		h := s.hold(s.a, 3)
+		slow := srv.Fault(runpodtest.Fault{On: runpodtest.OnControl, Times: runpodtest.Always, Do: runpodtest.Delay(10 * time.Second)})
+		first := make(chan error)
+		go func() { first <- h.Release(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := h.Release(ctx); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "may be left") {
+			t.Errorf("the second release: %v", err)
+		}
+		if err := <-first; err != nil {
+			t.Errorf("the first release: %v", err)
+		}
+		slow.Remove()
+		s.minimum(0)
+	})
+}

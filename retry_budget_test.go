@@ -86,3 +86,31 @@ func TestBudgetIsRefunded(t *testing.T) {
 		}
 	})
 }
+
+// A refusal that has waited its time at the balancer is retried for nothing;
+// one that came at once pays from the budget for refusals, and trouble from its
+// own.
+func TestBudgetThatARetryIsPaidFrom(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		d             decision
+		trouble, cold float64 // taken
+	}{
+		{decision{cold: true, verdict: VerdictRetryNow}, 0, 0},
+		{decision{cold: true, verdict: VerdictRetryBackoff}, 0, 1},
+		{decision{verdict: VerdictRetryBackoff}, 1, 0},
+		{decision{verdict: VerdictRetryNow}, 1, 0},
+	} {
+		b := newBudgets(15, DefaultRetryPolicy())
+		if delay := b.charge(now, &tt.d); delay != 0 {
+			t.Errorf("%+v waits %s for a full budget", tt.d, delay)
+		}
+		if trouble, cold := b.trouble.size-b.trouble.tokens, b.cold.size-b.cold.tokens; trouble != tt.trouble || cold != tt.cold {
+			t.Errorf("%+v took %v and %v", tt.d, trouble, cold)
+		}
+		b.refund(&tt.d)
+		if b.trouble.tokens != b.trouble.size || b.cold.tokens != b.cold.size {
+			t.Errorf("%+v is not refunded: %v and %v", tt.d, b.trouble.tokens, b.cold.tokens)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -232,6 +233,12 @@ func TestResumeFileIsPrivateAndSmall(t *testing.T) {
 	os.WriteFile(r.path, append(bytes.Repeat([]byte(" "), maxResumeFile), data...), 0o600)
 	if u, _ := r.load("k"); u != nil {
 		t.Error("more than its limit was read")
+	}
+	if err := errors.Join(os.Remove(r.path), os.Mkdir(r.path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.load("k"); err == nil || errors.Is(err, errOddFile) {
+		t.Errorf("a folder in its place: %v, want what the system says", err)
 	}
 }
 

@@ -52,6 +52,7 @@ func TestAnswerThatIsNotTheResult(t *testing.T) {
 		{"UploadPart", http.Header{"X-Amz-Checksum-Crc32c": {"AAAAAA=="}}, "", "no ETag"},
 		{"UploadPart", etag, "", ""},
 		{"DeleteObject", nil, "<html>log in</html>", "a body"},
+		{"DeleteObject", nil, "0", "a body"},
 		{"DeleteObject", nil, "\r\n", ""},
 		{"AbortMultipartUpload", nil, "<html>log in</html>", "a body"},
 		{"HeadObject", http.Header{"Content-Type": {"text/html"}, "Content-Length": {"10"}}, "", "headers"},

@@ -368,3 +368,31 @@ func TestLeaseLapsesOnce(t *testing.T) {
 		(*lease)(nil).lapse()
 	}, WithWarmup(1))
 }
+
+// What observers are told is the most that was wanted of a wake, also after less
+// is wanted.
+func TestWakeKeepsTheMostThatWasWanted(t *testing.T) {
+	inBubble(t, sleepy(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		w := c.calls.wake
+		w.mu.Lock()
+		w.carryOut(orders{want: 4})
+		w.carryOut(orders{want: 1})
+		w.mu.Unlock()
+		if got := w.info(0).Wanted; got != 4 {
+			t.Errorf("wanted: %d", got)
+		}
+	})
+}
+
+// A job that begins while others are under way is looked at there and then, not
+// at the next renewal.
+func TestLeaseIsLookedAtAtOnce(t *testing.T) {
+	inBubble(t, sleepy(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
+		w := c.calls.wake
+		w.core.running = true // and no goroutine takes the nudge
+		w.lease()
+		if len(w.nudged) != 1 {
+			t.Error("a lease does not wake the wake")
+		}
+	}, WithWarmup(1))
+}

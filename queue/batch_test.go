@@ -190,3 +190,18 @@ func TestBatchWaitLivesThroughAnswersThatAreNoReports(t *testing.T) {
 		})
 	}
 }
+
+// An answer that lists no jobs at all is not the end of a batch.
+func TestBatchResultsThatAreNone(t *testing.T) {
+	for _, body := range []string{`{}`, `{"hasMore":true}`, `{"requests":null}`} {
+		rounds := 0
+		for _, err := range OpenBatch[any](answering(t, 200, body), "b").Results(t.Context()) {
+			if rounds++; err == nil {
+				t.Errorf("%s: no error", body)
+			}
+		}
+		if rounds != 1 {
+			t.Errorf("%s: %d rounds", body, rounds)
+		}
+	}
+}

@@ -139,3 +139,32 @@ func TestBuffersHandOutEachBlockOnce(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 }
+
+// Blocks that are freed go to those who wait, in their order.
+func TestBuffersServeThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBuffers(4, 4)
+		held, err := b.Read(t.Context(), strings.NewReader("0123"), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan string, 2)
+		for _, name := range []string{"first", "second"} {
+			go func() {
+				c, err := b.Read(t.Context(), strings.NewReader(name), 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				served <- name
+				c.Free()
+			}()
+			synctest.Wait()
+		}
+		held.Free()
+		synctest.Wait()
+		if len(served) != 2 || <-served != "first" {
+			t.Errorf("%d of 2 were served", len(served))
+		}
+	})
+}
