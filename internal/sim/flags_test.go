@@ -28,6 +28,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		}
 	}
 	_, table, _ := bytes.Cut(doc, []byte("## Flags"))
+	table, _, _ = bytes.Cut(table, []byte("\n## ")) // what follows is about other commands
 	for _, m := range regexp.MustCompile("`-([a-z][a-z0-9-]*)").FindAllSubmatch(table, -1) {
 		if !there[string(m[1])] {
 			t.Errorf("docs/simulator.md names -%s, which there is not", m[1])

@@ -1,12 +1,12 @@
 package plan
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -50,44 +50,68 @@ func (p *Plan) WriteHTML(w io.Writer) error {
 	})
 }
 
-// picture places the frontier: time across, cost up, both from 0.
+// picture places the frontier: time across, on a logarithmic scale, since settings
+// may differ tenfold in it; cost up, over the range that there is.
 func (p *Plan) picture() (points []point, path string, across, up []tick) {
-	var longest, dearest float64
-	for _, r := range p.Frontier {
-		longest, dearest = max(longest, r.Time.P95.Seconds()), max(dearest, r.Billed.Seconds())
-	}
-	if longest == 0 || dearest == 0 {
+	if len(p.Frontier) == 0 {
 		return nil, "", nil, nil
 	}
-	longest, dearest = 1.05*longest, 1.05*dearest
-	x := func(s float64) float64 { return left + s/longest*(width-left-right) }
-	y := func(s float64) float64 { return height - bottom - s/dearest*(height-top-bottom) }
+	fast, slow := p.Frontier[0], p.Frontier[len(p.Frontier)-1] // the dearest, the cheapest
+	from, to := 0.9*fast.Time.P95.Seconds(), 1.1*slow.Time.P95.Seconds()
+	cheap, dear := 0.98*slow.Billed.Seconds(), 1.02*fast.Billed.Seconds()
+	x := func(s float64) float64 { return left + math.Log(s/from)/math.Log(to/from)*(width-left-right) }
+	y := func(s float64) float64 { return height - bottom - (s-cheap)/(dear-cheap)*(height-top-bottom) }
 	for i, r := range p.Frontier {
 		at := point{X: x(r.Time.P95.Seconds()), Y: y(r.Billed.Seconds()), Best: p.Best != nil && r.Setting == p.Best.Setting,
 			Text: fmt.Sprintf("95 %% within %s, %s, kept in %.1f of 100: %s", duration(r.Time.P95), p.cost(r.Billed), 100*r.Kept, r.Setting)}
 		points = append(points, at)
 		path += fmt.Sprintf("%c%.1f %.1f", "ML"[min(i, 1)], at.X, at.Y)
 	}
-	for s := range steps(longest) {
-		across = append(across, tick{x(s), duration(time.Duration(s * float64(time.Second)))})
-	}
-	for s := range steps(dearest) {
-		text := fmt.Sprintf("%.0f s", s)
-		if p.Options.Price > 0 {
-			text = fmt.Sprintf("%.3g", s*p.Options.Price)
+	for _, d := range roundTimes {
+		if s := d.Seconds(); s >= from && s <= to {
+			across = append(across, tick{x(s), label(d)})
 		}
-		up = append(up, tick{y(s), text})
+	}
+	price := cmp.Or(p.Options.Price, 1)
+	unit := roundStep((dear - cheap) * price)
+	for v := math.Ceil(cheap*price/unit) * unit; v <= dear*price; v += unit {
+		text := fmt.Sprintf("%.3g", v)
+		if p.Options.Price == 0 {
+			text = fmt.Sprintf("%.0f s", v)
+		}
+		up = append(up, tick{y(v / price), text})
 	}
 	return points, path, across, up
 }
 
-// steps are about five round numbers from 0 to most.
-func steps(most float64) func(yield func(float64) bool) {
-	unit := math.Pow(10, math.Floor(math.Log10(most/5)))
-	i := slices.IndexFunc([]float64{1, 2, 5, 10}, func(f float64) bool { return most/(unit*f) <= 6 })
-	unit *= []float64{1, 2, 5, 10}[max(i, 0)]
-	return func(yield func(float64) bool) {
-		for s := 0.0; s <= most && yield(s); s += unit {
+// roundTimes are marks of the axis of time.
+var roundTimes = func() (all []time.Duration) {
+	for _, unit := range []time.Duration{time.Second, time.Minute, time.Hour} {
+		for _, n := range []time.Duration{1, 2, 5, 10, 20, 30} {
+			all = append(all, n*unit)
 		}
 	}
+	return all
+}()
+
+// label is a round time without its zeros.
+func label(d time.Duration) string {
+	switch {
+	case d >= time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	case d >= time.Minute:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	return fmt.Sprintf("%d s", d/time.Second)
+}
+
+// roundStep is a round number of which about five are in the range.
+func roundStep(span float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(span/5)))
+	for _, f := range []float64{1, 2, 5} {
+		if span/(unit*f) <= 6 {
+			return unit * f
+		}
+	}
+	return 10 * unit
 }

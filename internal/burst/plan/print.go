@@ -107,7 +107,8 @@ func (p *Plan) Words() []string {
 	}
 	words := []string{"client, err := runpod.New(" + options + ")"}
 	if r.Min > 0 {
-		words = append(words, fmt.Sprintf("hold, err := client.HoldWorkers(ctx, %d)   // before the burst, and hold.Release after it", r.Min))
+		words = append(words, fmt.Sprintf("hold, err := client.HoldWorkers(ctx, %d)   // needs WithControl; a cold start before the burst", r.Min),
+			"hold.Release(ctx)   // after the burst")
 	}
 	words = append(words, fmt.Sprintf("runpod-workers set -max %d", r.Max))
 	if r.Value != c.ScalerValue {
@@ -142,6 +143,6 @@ func (p *Plan) Answer() (lines []string) {
 		return append(lines, fmt.Sprintf("No number of minimum workers up to %d serves all %d without retries.", q.Plain[len(q.Plain)-1].Min, n))
 	}
 	need := q.Plain[len(q.Plain)-1]
-	return append(lines, fmt.Sprintf("So %d of %d without retries takes %d minimum workers, at %.2f times the cost of retries alone.",
-		n, n, need.Min, need.Billed.Seconds()/max(r.Billed.Seconds(), 1e-9)))
+	return append(lines, fmt.Sprintf("So %d of %d without retries takes %d minimum workers, at %.2f times the cost of retries alone if they are held for the burst alone; left on, they cost %s an hour.",
+		n, n, need.Min, need.Billed.Seconds()/max(r.Billed.Seconds(), 1e-9), p.cost(time.Duration(need.Min)*time.Hour)))
 }
