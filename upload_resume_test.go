@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,7 +255,7 @@ func TestResumeWithAnotherChecksum(t *testing.T) {
 // what became of an unfinished upload.
 func TestResumeFindsSomebodyElsesObject(t *testing.T) {
 	data := content(2 * testPart)
-	parts := 0
+	var parts atomic.Int64
 	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		switch q := r.URL.Query(); {
@@ -264,7 +265,7 @@ func TestResumeFindsSomebodyElsesObject(t *testing.T) {
 		case r.Method == "POST" && q.Has("uploads"):
 			io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u2</UploadId></InitiateMultipartUploadResult>")
 		case r.Method == "PUT":
-			parts++
+			parts.Add(1)
 			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
 		case r.Method == "POST":
 			w.WriteHeader(400)
@@ -280,8 +281,8 @@ func TestResumeFindsSomebodyElsesObject(t *testing.T) {
 		}
 		r.unclaim()
 		c.Upload(t.Context(), "k", Bytes("k", data))
-		if parts != 2 {
-			t.Errorf("%d parts sent", parts)
+		if n := parts.Load(); n != 2 {
+			t.Errorf("%d parts sent", n)
 		}
 	}, smallParts, WithResumeDir(t.TempDir()), WithChecksum(ChecksumMD5))
 }
