@@ -57,7 +57,10 @@ func TestConnectingThatWillNeverWork(t *testing.T) {
 		{name: "a SOCKS proxy that hangs up", proxy: "socks5://proxy.test", serve: func(conn net.Conn) { io.ReadAtLeast(conn, make([]byte, 3), 3) }, says: []string{"socks"}, retry: true},
 		{name: "a proxy whose certificate nobody trusts", proxy: "https://other.test:3128", serve: func(conn net.Conn) { tls.Server(conn, server).Handshake() }, says: []string{"proxyconnect", "other.test", "check the proxy"}},
 		{name: "a TLS alert", serve: says(21, 3, 3, 0, 2, 2, 40), says: []string{"handshake failure", "certificates"}},
-		{name: "a server that wants a client's certificate", serve: func(conn net.Conn) { io.Copy(io.Discard, tls.Server(conn, wantsCertificate)) }, says: []string{"certificate required"}},
+		{name: "a server that wants a client's certificate", serve: func(conn net.Conn) {
+			io.Copy(io.Discard, tls.Server(conn, wantsCertificate))
+			io.Copy(io.Discard, conn) // so that the alert is read before the end is noticed
+		}, says: []string{"certificate required"}},
 		{name: "a server that speaks http", serve: says([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")...), says: []string{"scheme"}},
 		{name: "a firewall", dial: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}, says: []string{"permission denied", "firewall"}},
 		{name: "an address that is none", dial: &net.OpError{Op: "dial", Err: &net.AddrError{Err: "invalid port", Addr: "x:99999"}}, says: []string{"invalid port", "check the address"}},

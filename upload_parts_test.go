@@ -371,34 +371,44 @@ func TestPartThatBecameAnother(t *testing.T) {
 	}, smallParts, WithChecksum(ChecksumMD5))
 }
 
-// Parts that cannot be listed are not taken for lost: the upload ends with what
-// the gateway has said, and no part is sent again.
-func TestPartsThatCannotBeListed(t *testing.T) {
+// Parts are sent again only if the gateway says that parts are wrong, and can say
+// which: otherwise the upload ends with what it has said.
+func TestPartsThatAreNotKnownToBeLost(t *testing.T) {
 	data := content(3 * testPart)
-	var sent atomic.Int32
-	gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		switch q := r.URL.Query(); {
-		case r.Method == "GET":
-			w.WriteHeader(403)
-			io.WriteString(w, s3Error("AccessDenied"))
-		case r.Method == "POST" && q.Has("uploads"):
-			io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
-		case r.Method == "PUT":
-			sent.Add(1)
-			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
-		case r.Method == "POST":
-			w.WriteHeader(400)
-			io.WriteString(w, s3Error("InvalidPart"))
-		case r.Method == "HEAD":
-			w.WriteHeader(404)
-		}
-	}, func(t *testing.T, c *Client) {
-		if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); apiCode(err) != "InvalidPart" {
-			t.Errorf("got %v", err)
-		}
-		if n := sent.Load(); n != 3 {
-			t.Errorf("%d parts were sent", n)
-		}
-	}, smallParts, WithChecksum(ChecksumMD5))
+	for _, tt := range []struct {
+		code string // of the refusal
+		list string // what lists the parts
+	}{
+		{"InvalidPart", s3Error("AccessDenied")},
+		{"InvalidRequest", "<ListPartsResult/>"},
+	} {
+		var sent atomic.Int32
+		gatewayBubble(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			switch q := r.URL.Query(); {
+			case r.Method == "GET":
+				if strings.Contains(tt.list, "AccessDenied") {
+					w.WriteHeader(403)
+				}
+				io.WriteString(w, tt.list)
+			case r.Method == "POST" && q.Has("uploads"):
+				io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+			case r.Method == "PUT":
+				sent.Add(1)
+				w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(body)))
+			case r.Method == "POST":
+				w.WriteHeader(400)
+				io.WriteString(w, s3Error(tt.code))
+			case r.Method == "HEAD":
+				w.WriteHeader(404)
+			}
+		}, func(t *testing.T, c *Client) {
+			if _, err := c.Upload(t.Context(), "k", Bytes("k", data)); apiCode(err) != tt.code {
+				t.Errorf("%s: got %v", tt.code, err)
+			}
+			if n := sent.Load(); n != 3 {
+				t.Errorf("%s: %d parts were sent", tt.code, n)
+			}
+		}, smallParts, WithChecksum(ChecksumMD5))
+	}
 }

@@ -384,15 +384,19 @@ func TestWakeKeepsTheMostThatWasWanted(t *testing.T) {
 	})
 }
 
-// A job that begins while others are under way is looked at there and then, not
-// at the next renewal.
+// A job that begins while others are under way, or whose request is sent, is
+// looked at there and then, not at the next renewal.
 func TestLeaseIsLookedAtAtOnce(t *testing.T) {
 	inBubble(t, sleepy(), func(t *testing.T, srv *runpodtest.Server, c *Client) {
 		w := c.calls.wake
 		w.core.running = true // and no goroutine takes the nudge
-		w.lease()
+		l := w.lease()
 		if len(w.nudged) != 1 {
-			t.Error("a lease does not wake the wake")
+			t.Fatal("nobody looks at a job that begins")
+		}
+		<-w.nudged
+		if l.lapse(); len(w.nudged) != 1 {
+			t.Error("nobody looks at a job whose request is sent")
 		}
 	}, WithWarmup(1))
 }
