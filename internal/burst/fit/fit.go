@@ -140,8 +140,8 @@ func (f *Fit) queueWait(s *sample) {
 		f.doubt("queue_wait", "2m0s", "nothing was refused; the longest wait was %v; the documented 2 minutes are assumed", short(s.longestWait))
 		return
 	}
-	slices.Sort(s.refusals)
-	wait := millis(s.refusals[len(s.refusals)/2])
+	slices.Sort(s.refusals) // delays make them late, nothing makes them early
+	wait := millis(s.refusals[len(s.refusals)/10])
 	f.Config.QueueWait, f.file["queue_wait"] = wait, wait.String()
 	f.know("queue_wait", wait.String(), "%d refusals, after %v to %v", len(s.refusals), short(s.refusals[0]), short(s.refusals[len(s.refusals)-1]))
 }
@@ -157,6 +157,9 @@ func (f *Fit) unseen(s *sample) {
 		f.doubt("idle_timeout", "5s", "%s", why)
 	}
 	f.doubt("concurrency", "1", "a worker is taken to do one request at a time")
+	if s.instant > 2 {
+		f.doubt("all times", "", "the simulated endpoint's time ran so fast that delays of this machine count as seconds; a lower -speed shows them better")
+	}
 	if s.failed > 0 {
 		f.doubt("crash_rate, faults", "none", "%d attempts failed in other ways than for want of a worker; they are left out", s.failed)
 	}

@@ -18,8 +18,8 @@ type attempt struct {
 // run is the attempts of one run that were served or refused for want of a worker.
 type run struct {
 	attempts []attempt // in order of their end
-	requests int
 	inFlight int
+	instant  float64 // what its clock tells apart
 }
 
 // sample is what the records of all runs show.
@@ -35,6 +35,17 @@ type sample struct {
 	peakInFlight int
 	longestWait  float64
 	longestIdle  float64
+	instant      float64
+}
+
+// instantOf is how far apart moments of a run must be to be told apart: a network's
+// delays, and for a simulated endpoint those of a busy machine, which its speed
+// multiplies.
+func instantOf(l *burst.Log) float64 {
+	if !l.Run.Simulated {
+		return 0.1
+	}
+	return 0.1 + 0.02*l.Run.Speed
 }
 
 // shortestRefusal tells a refusal for want of a worker from a 400 for a bad
@@ -42,7 +53,8 @@ type sample struct {
 const shortestRefusal = 5
 
 func (s *sample) add(l *burst.Log) {
-	r := run{requests: len(l.Jobs)}
+	r := run{instant: instantOf(l)}
+	s.instant = max(s.instant, r.instant)
 	for _, j := range l.Jobs {
 		for _, a := range j.Attempts {
 			one := attempt{start: float64(a.Start), end: float64(a.End), worker: a.Worker}

@@ -15,7 +15,7 @@ import (
 func (f *Fit) unfairness(s *sample) {
 	var seen look
 	for _, r := range s.runs {
-		seen = seen.plus(lookOf(r.attempts))
+		seen = seen.plus(lookOf(r.attempts, r.instant))
 	}
 	switch {
 	case seen.waited == 0:
@@ -51,7 +51,7 @@ func (f *Fit) simulate(s *sample, u float64) (sum look) {
 		}
 		for _, r := range s.runs {
 			o := model.Record(d, model.Client{Requests: len(r.attempts), InFlight: r.inFlight})
-			sum = sum.plus(lookOf(fromModel(o.Attempts)))
+			sum = sum.plus(lookOf(fromModel(o.Attempts), r.instant))
 		}
 	}
 	return sum
@@ -90,11 +90,9 @@ func (l look) off(m look) float64 {
 		math.Abs(share(l.refused, l.attempts)-share(m.refused, m.attempts))
 }
 
-// oneInstant is how far apart requests are that the balancer may see in any order.
-const oneInstant = 0.1
-
-// lookOf counts who was served before an older request that waited.
-func lookOf(attempts []attempt) (l look) {
+// lookOf counts who was served before an older request that waited. Requests
+// that are not further apart than an instant may have come in any order.
+func lookOf(attempts []attempt, instant float64) (l look) {
 	byTaken := slices.Clone(attempts)
 	for i, a := range byTaken {
 		if a.worker == "" {
@@ -111,7 +109,7 @@ func lookOf(attempts []attempt) (l look) {
 			l.refused++
 		} else if a.taken > a.start {
 			l.waited++
-			if oldest < a.start-oneInstant {
+			if oldest < a.start-instant {
 				l.overtook++
 			}
 		}
