@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/gpuburst/runpod-go/internal/line"
 )
 
 // Group is several endpoints used as one, so that no free GPU in one data center
@@ -104,84 +102,47 @@ func newGroup(members []*groupMember, opts []GroupOption) (*Group, error) {
 // attempts at all of them. A job with an input that can be read only once stays at
 // the endpoint where it began.
 func (g *Group) Run(ctx context.Context, job Job) (Result, error) {
-	return g.run(ctx, job, 0)
+	var result Result
+	err := g.run(ctx, job, 0, &result)
+	return result, err
 }
 
-func (g *Group) run(ctx context.Context, job Job, index int) (Result, error) {
+func (g *Group) run(ctx context.Context, job Job, index int, result *Result) error {
+	*result = Result{JobID: jobID(job, index), Index: index}
 	var attempts []Attempt
-	var result Result
 	err := g.place(ctx, "run", "", func(ctx context.Context, m *groupMember, from string, hooks []CallOption) error {
 		own := job
 		own.Options = append(slices.Clip(job.Options), hooks...)
 		t := m.runner.newTrip(own, index)
 		t.movedFrom = from
-		err := t.run(ctx)
-		attempts = append(attempts, t.result.Attempts...)
-		result = t.result
-		return named(err, t.job.ID)
+		defer func() {
+			attempts = append(attempts, t.result.Attempts...)
+			*result = t.result
+			result.Attempts = attempts
+		}()
+		return t.run(ctx)
 	})
-	result.Attempts = attempts
-	return result, err
+	return named(err, result.JobID)
 }
 
 // RunAll does jobs side by side; see [Client.RunAll]. It reads ahead as far as all
 // the endpoints together have room.
 func (g *Group) RunAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
-		o, err := g.open(ctx, "run all")
-		if err == nil && jobs == nil {
-			err = refuse("run all", "jobs", "it is nil")
-		}
-		if err != nil {
+		if err := g.made("run all"); err != nil {
 			yield(Result{Index: -1}, err)
 			return
 		}
-		defer o.end()
 		room := 0
 		for _, m := range g.members {
 			room += m.room
 		}
-		side := line.NewGate(room)
-		outcomes := make(chan outcome)
-		var running sync.WaitGroup
-		go func() {
-			defer close(outcomes)
-			defer running.Wait()
-			g.launch(o, jobs, side, &running, outcomes)
-		}()
-		defer func() {
-			o.cancel(context.Canceled)
-			for range outcomes {
-			}
-		}()
-		for out := range outcomes {
-			side.Release()
-			if !yield(out.Result, out.err) {
-				return
-			}
-		}
-	}
-}
-
-// launch reads the jobs and starts each when there is room.
-func (g *Group) launch(o *operation, jobs iter.Seq[Job], room *line.Gate, running *sync.WaitGroup, outcomes chan<- outcome) {
-	if room.Acquire(o) != nil {
-		return
-	}
-	index := 0
-	for job := range jobs {
-		at := index
-		running.Go(func() {
-			r := Result{Index: at}
-			line.Guard(func() (err error) {
-				r, err = g.run(o, job, at)
-				return err
-			}, func(err error) { outcomes <- outcome{r, err} })
-		})
-		index++
-		if room.Acquire(o) != nil {
+		b, err := newBatch(ctx, g.life, jobs, room, g.run)
+		if err != nil {
+			yield(Result{Index: -1}, err)
 			return
 		}
+		b.loop(jobs, yield)
 	}
 }
 
@@ -254,9 +215,7 @@ func (g *Group) place(ctx context.Context, op, sticky string, do func(ctx contex
 		at := g.pick(sticky, except)
 		m := g.members[at]
 		been[at] = true
-		m.enter()
-		err := do(o, m, from, g.hooks(o, at, been, sticky != ""))
-		m.leave()
+		err := m.hosting(func() error { return do(o, m, from, g.hooks(o, at, been, sticky != "")) })
 		switch {
 		case err == nil, sticky != "", o.Err() != nil:
 			return err
@@ -383,10 +342,18 @@ func (g *Group) letGo() {
 }
 
 func (g *Group) open(ctx context.Context, op string) (*operation, error) {
-	if g == nil || g.life == nil {
-		return nil, refuse(op, "Group", "it is nil or a zero value: make one with NewGroup")
+	if err := g.made(op); err != nil {
+		return nil, err
 	}
 	return g.life.begin(ctx, op)
+}
+
+// made reports that NewGroup has not made the group.
+func (g *Group) made(op string) error {
+	if g == nil || g.life == nil {
+		return refuse(op, "Group", "it is nil or a zero value: make one with NewGroup")
+	}
+	return nil
 }
 
 // Stats returns those of each Client, in the order in which they were given.
@@ -406,8 +373,8 @@ func (g *Group) Stats() []Stats {
 // names every endpoint with what keeps it from that. An endpoint that the Group has
 // set aside has that among its Warnings.
 func (g *Group) Ready(ctx context.Context) ([]Readiness, error) {
-	if g == nil || g.life == nil {
-		return nil, refuse("ready", "Group", "it is nil or a zero value: make one with NewGroup")
+	if err := g.made("ready"); err != nil {
+		return nil, err
 	}
 	all := make([]Readiness, len(g.members))
 	errs := make([]error, 0, len(g.members))
@@ -428,8 +395,16 @@ func (g *Group) Ready(ctx context.Context) ([]Readiness, error) {
 	return all, errors.Join(errs...)
 }
 
-// Shutdown is [Client.Shutdown] for all Clients at once.
+// Shutdown is [Client.Shutdown] for all Clients at once. Jobs in flight may still
+// move from one to another.
 func (g *Group) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return refuse("shut down", "ctx", "it is nil")
+	}
+	if g != nil && g.life != nil {
+		g.life.drain()
+		g.life.drained(ctx)
+	}
 	return g.endAll(func(m *groupMember) error { return m.drain(ctx) })
 }
 

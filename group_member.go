@@ -54,17 +54,17 @@ func (m *groupMember) view(now time.Time) memberView {
 	}
 }
 
-// enter and leave count a job or a call that is there.
-func (m *groupMember) enter() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.busy++
+// hosting counts a job or a call that is there.
+func (m *groupMember) hosting(do func() error) error {
+	m.count(1)
+	defer m.count(-1)
+	return do()
 }
 
-func (m *groupMember) leave() {
+func (m *groupMember) count(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.busy--
+	m.busy += n
 }
 
 // answered notes a worker's answer.

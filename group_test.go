@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -347,6 +348,110 @@ func TestGroupCancelsAndCloses(t *testing.T) {
 				p.Errorf("after Close: %v", err)
 			}
 		}, Eager(int(seed%2)))
+	}
+}
+
+// What the sequence does that is no error, the loop does too, once the jobs that
+// were read have ended; what a job's function does fails that job alone.
+func TestGroupRunAllOutlivesItsJobs(t *testing.T) {
+	for how, f := range map[string]func(){"panics": func() { panic("at the disco") }, "exits": runtime.Goexit} {
+		inPair(t, runpodtest.Config{MinWorkers: 1}, runpodtest.Config{MinWorkers: 1}, func(p *pair) {
+			jobs := func(yield func(Job) bool) {
+				for i := range 4 {
+					yield(Job{Path: "/x", Body: func([]Object) (any, error) {
+						if i == 2 {
+							f()
+						}
+						return i, nil
+					}})
+				}
+				f()
+			}
+			var failed []string
+			reported, after := 0, false
+			var got any
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				defer func() { got = recover() }()
+				for r, err := range p.group.RunAll(p.Context(), jobs) {
+					reported++
+					if e, ok := errors.AsType[*Error](err); ok {
+						failed = append(failed, r.JobID+" "+e.JobID)
+					}
+				}
+				after = true
+			})
+			wg.Wait()
+			if reported != 4 || after || len(failed) != 1 || failed[0] != "2 2" || strings.Contains(fmt.Sprint(got), "at the disco") != (how == "panics") {
+				p.Errorf("%s: %d reported, %q failed, went on: %t, recovered %.40q", how, reported, failed, after, fmt.Sprint(got))
+			}
+			for _, m := range p.group.members {
+				if m.busy != 0 {
+					p.Errorf("%s: %s is counted as having %d jobs", how, m.name, m.busy)
+				}
+			}
+		})
+	}
+}
+
+// The loop may close the Group.
+func TestGroupCloseWithinRunAll(t *testing.T) {
+	inPair(t, runpodtest.Config{MinWorkers: 2}, runpodtest.Config{MinWorkers: 2}, func(p *pair) {
+		closed, after := false, 0
+		for _, err := range p.group.RunAll(p.Context(), func(yield func(Job) bool) {
+			for yield(Job{Path: "/x"}) {
+			}
+		}) {
+			switch {
+			case !closed:
+				if closed = true; err != nil {
+					p.Fatal(err)
+				}
+				p.group.Close()
+			case errors.Is(err, ErrClosed):
+				after++
+			case err != nil:
+				p.Error(err)
+			}
+		}
+		if !closed || after == 0 {
+			p.Errorf("closed: %t, %d jobs after that", closed, after)
+		}
+	})
+}
+
+// Shutdown lets what is in flight end, also what moves; and no longer than its
+// context.
+func TestGroupShutdown(t *testing.T) {
+	second := runpodtest.Config{ColdStart: runpodtest.Fixed(30 * time.Second), MaxWorkers: 3}
+	blind := func(*runpodtest.Server) []Option { return nil }
+	for _, patience := range []time.Duration{time.Hour, time.Minute} {
+		inPairWith(t, runpodtest.Config{MaxWorkers: runpodtest.NoWorkers}, second, blind, func(p *pair) {
+			errs := make(chan error, 5)
+			for range 5 {
+				go func() {
+					_, err := p.group.Run(p.Context(), Job{Path: "/x", Inputs: []JobInput{{Input: Bytes("a", []byte("a"))}}})
+					errs <- err
+				}()
+			}
+			time.Sleep(10 * time.Second)
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(p.Context(), patience)
+			defer cancel()
+			err := p.group.Shutdown(ctx)
+			patient := patience == time.Hour
+			if (err == nil) != patient || time.Since(start) > min(patience, 4*time.Minute) {
+				p.Errorf("within %v: after %v: %v", patience, time.Since(start), err)
+			}
+			for range 5 {
+				if err := <-errs; (err == nil) != patient || err != nil && !errors.Is(err, ErrClosed) {
+					p.Errorf("within %v: %v", patience, err)
+				}
+			}
+			if _, err := p.group.Call(p.Context(), "POST", "/x", nil, nil); !errors.Is(err, ErrClosed) {
+				p.Errorf("after Shutdown: %v", err)
+			}
+		})
 	}
 }
 

@@ -93,9 +93,12 @@ type trip struct {
 }
 
 func (r *runner) newTrip(job Job, index int) *trip {
-	job.ID = cmp.Or(job.ID, strconv.Itoa(index))
+	job.ID = jobID(job, index)
 	return &trip{runner: r, job: job, result: Result{JobID: job.ID, Index: index}}
 }
+
+// jobID is the job's ID, or its index as text if it has none.
+func jobID(job Job, index int) string { return cmp.Or(job.ID, strconv.Itoa(index)) }
 
 // run is [Client.Run].
 func (r *runner) run(ctx context.Context, job Job) (Result, error) {

@@ -27,7 +27,7 @@ func newBatches(r *runner, inFlight, conns int) *batches {
 
 // batch is one RunAll under way.
 type batch struct {
-	runner   *runner
+	run      func(ctx context.Context, job Job, index int, r *Result) error // does one job; r is set whatever it does
 	op       *operation
 	room     *line.Gate // a job's place, from before it is read until its result is taken
 	outcomes chan outcome
@@ -49,31 +49,49 @@ func (all *batches) runAll(ctx context.Context, jobs iter.Seq[Job]) iter.Seq2[Re
 			return
 		}
 		defer all.forget(b)
-		defer b.stop()
-		go line.Guard(func() error { return b.start(jobs) }, b.complete)
-		for out := range b.outcomes {
-			b.room.Release()
-			if !yield(out.Result, out.err) {
-				return
-			}
+		b.loop(jobs, yield)
+	}
+}
+
+// loop does the jobs and yields what becomes of each.
+func (b *batch) loop(jobs iter.Seq[Job], yield func(Result, error) bool) {
+	defer b.stop()
+	go line.Guard(func() error { return b.start(jobs) }, b.complete)
+	for out := range b.outcomes {
+		b.room.Release()
+		if !yield(out.Result, out.err) {
+			return
 		}
 	}
 }
 
 func (all *batches) newBatch(ctx context.Context, jobs iter.Seq[Job]) (*batch, error) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	b, err := newBatch(ctx, all.runner.life, jobs, all.most, all.runner.runInto)
+	if err == nil {
+		all.underWay[b] = struct{}{}
+	}
+	return b, err
+}
+
+// newBatch begins a RunAll that has at most so many jobs under way.
+func newBatch(ctx context.Context, life *lifetime, jobs iter.Seq[Job], most int, run func(context.Context, Job, int, *Result) error) (*batch, error) {
 	const op = "run all"
 	if jobs == nil {
 		return nil, refuse(op, "jobs", "it is nil")
 	}
-	o, err := all.runner.life.follow(ctx, op)
+	o, err := life.follow(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	b := &batch{runner: all.runner, op: o, outcomes: make(chan outcome), room: line.NewGate(all.most)}
-	all.underWay[b] = struct{}{}
-	return b, nil
+	return &batch{run: run, op: o, outcomes: make(chan outcome), room: line.NewGate(most)}, nil
+}
+
+func (r *runner) runInto(ctx context.Context, job Job, index int, result *Result) error {
+	t := r.newTrip(job, index)
+	defer func() { *result = t.result }()
+	return t.run(ctx)
 }
 
 // makeRoom sets how many jobs are under way to what fills an endpoint with so
@@ -105,7 +123,7 @@ func (b *batch) start(jobs iter.Seq[Job]) error {
 		if err := b.room.Acquire(b.op); err != nil {
 			return err
 		}
-		if b.runner.life.isEnding() {
+		if b.op.life.isEnding() {
 			return nil
 		}
 	}
@@ -116,10 +134,10 @@ func (b *batch) start(jobs iter.Seq[Job]) error {
 // functions do. A report waits until the loop takes it: that holds nothing up,
 // since the job has given back all it had.
 func (b *batch) launch(job Job, index int) {
-	t := b.runner.newTrip(job, index)
 	b.running.Go(func() {
-		line.Guard(func() error { return t.run(b.op) }, func(err error) {
-			b.outcomes <- outcome{t.result, named(err, t.job.ID)}
+		r := Result{Index: index, JobID: jobID(job, index)}
+		line.Guard(func() error { return b.run(b.op, job, index, &r) }, func(err error) {
+			b.outcomes <- outcome{r, named(err, r.JobID)}
 		})
 	})
 }
