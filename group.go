@@ -21,8 +21,9 @@ import (
 // worker, requests stay together at the first, since its autoscaler starts workers
 // for what it sees. A job that was refused for want of a worker goes to the next
 // endpoint: its inputs are uploaded to that one's volume, and its result comes
-// from there. A request that may have run is never sent to a second endpoint
-// unless it is idempotent.
+// from there. An endpoint that refused is tried again later by one job at a time. A
+// request that may have run is never sent to a second endpoint unless it is
+// idempotent.
 type Group struct {
 	members []*groupMember
 	eager   int

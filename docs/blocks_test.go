@@ -48,6 +48,8 @@ var modules = map[string]string{
 var known = map[string]string{
 	"Caption":   "type Caption struct{ Text string }",
 	"client":    "var client *runpod.Client",
+	"romania":   "var romania *runpod.Client",
+	"czechia":   "var czechia *runpod.Client",
 	"ctx":       "var ctx = context.Background()",
 	"jobs":      "var jobs []runpod.Job",
 	"myRequest": "var myRequest any",

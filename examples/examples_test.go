@@ -20,7 +20,7 @@ import (
 )
 
 // The programs that people copy: each is short, and begins with a sentence.
-var programs = []string{"quickstart", "runall", "errors", "resume"}
+var programs = []string{"quickstart", "runall", "errors", "resume", "group"}
 
 func TestProgramsAreShort(t *testing.T) {
 	for _, name := range programs {
@@ -212,6 +212,19 @@ func TestErrors(t *testing.T) {
 			t.Errorf("it prints %q, want %q", out, want)
 		}
 	})
+}
+
+// The program brings its own two endpoints, of which the first has no GPU.
+func TestGroup(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, filepath.Join(built, "group")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := strings.Count(string(out), "is done by worker"); n != 20 || !strings.Contains(string(out), "0 jobs failed") {
+		t.Errorf("%d jobs are done; it prints\n%s", n, out)
+	}
 }
 
 // The program is killed with two parts stored and its 8 connections stuck
