@@ -39,3 +39,31 @@ func FuzzReadResult(f *testing.F) {
 		}
 	})
 }
+
+// Whatever stands in a file of jobs, each is one that passes the check, and what
+// is wrong is the last round and names its line.
+func FuzzReadSpecs(f *testing.F) {
+	for _, text := range []string{
+		`{"path":"/do","files":["a.png"],"body":{"x":"{{0}}"},"save_to":"out/1.png"}` + "\n\n" + `{"path":"/do"}`,
+		`{"path":"//evil.example/do"}`, `{"path":"/do","save_to":"../x"}`, `{"path":"/do"} {"path":"/do"}`, `{"path":"/do","keys":["../x"]}`, `{"pat":1}`, "\xff", `[`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		failed := false
+		for s, err := range ReadSpecs(strings.NewReader(text), "dir") {
+			if failed {
+				t.Fatalf("%q: goes on after an error", text)
+			}
+			if failed = err != nil; failed {
+				if !strings.HasPrefix(err.Error(), "line ") {
+					t.Errorf("%q: %v", text, err)
+				}
+				continue
+			}
+			if s.check() != nil || !strings.HasPrefix(s.Path, "/") || strings.HasPrefix(s.Path, "//") || s.SaveTo != "" && !filepath.IsLocal(s.SaveTo) {
+				t.Errorf("%q: %+v", text, s)
+			}
+		}
+	})
+}

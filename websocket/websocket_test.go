@@ -2,7 +2,10 @@ package websocket_test
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -404,4 +407,54 @@ func TestWorkerWithoutAName(t *testing.T) {
 		c.Close()
 		srv.Close()
 	}
+}
+
+// FuzzClose: whatever a worker sends on an open socket and however it ends it,
+// reading ends with an error, and nothing is left over: the bubble waits for every
+// goroutine.
+func FuzzClose(f *testing.F) {
+	f.Add([]byte{0x88, 2, 0x03, 0xe8})                            // normal
+	f.Add(append([]byte{0x88, 8, 0x03, 0xf3}, "broken"...))       // with a reason
+	f.Add([]byte{0x88, 0})                                        // without a status
+	f.Add([]byte{0x88, 1, 3})                                     // half a status
+	f.Add([]byte{0x88, 2, 0x03, 0xed})                            // a status that nobody may send
+	f.Add([]byte{0x88, 4, 0x03, 0xe8, 0xff, 0xfe})                // a reason that is no text
+	f.Add([]byte{0x88, 126, 0, 200})                              // longer than it may be
+	f.Add([]byte{0x82, 127, 0x7f, 255, 255, 255, 255, 255, 0, 0}) // a message of 2^63 bytes
+	f.Add([]byte{0x81, 2, 'h', 'i', 0x89, 1, 'p', 0x88, 2, 0x03, 0xe8})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, frames []byte) {
+		cfg := coldEndpoint()
+		cfg.MinWorkers = 1
+		cfg.Handler = func(runpodtest.Worker) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/ws" {
+					return
+				}
+				conn, rest, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+				fmt.Fprintf(rest, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+				rest.Write(frames)
+				rest.Flush()
+			})
+		}
+		inBubble(t, cfg, func(t *testing.T, srv *runpodtest.Server, c *runpod.Client) {
+			conn := dial(t, c, "/ws", nil)
+			defer conn.CloseNow()
+			var err error
+			for range len(frames) + 1 { // a message has 2 bytes at the least
+				if _, _, err = conn.Read(t.Context()); err != nil {
+					break
+				}
+			}
+			if err == nil || len(err.Error()) > 1000 {
+				t.Errorf("%q: %v", frames, err)
+			}
+		})
+	})
 }

@@ -163,6 +163,9 @@ func parseEntry(text []byte, dir string, index int) (Work, error) {
 	if err := d.Decode(&e); err != nil {
 		return Work{}, err
 	}
+	if d.More() {
+		return Work{}, errors.New("more than one JSON value: want one job a line")
+	}
 	if e.Path == "" {
 		return Work{}, errors.New("path: it is missing; want the route on the endpoint, such as /api/v1/tryon")
 	}
