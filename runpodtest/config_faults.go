@@ -28,6 +28,8 @@ func (f *faultsJSON) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+var serviceNames = map[string]Service{"endpoint": OnEndpoint, "s3": OnS3}
+
 // faultArgs is what an entry of faults does, with what belongs to it.
 type faultArgs struct {
 	status int

@@ -252,15 +252,15 @@ func (p *Plan) choose(ctx context.Context, rough []Result) {
 	slices.SortFunc(hopeful, cheaper)
 	for len(hopeful) > 0 && p.Best == nil && ctx.Err() == nil {
 		n := min(round, len(hopeful))
-		close := o.all(ctx, settingsOf(hopeful[:n]), true, o.Runs)
+		judged := o.all(ctx, settingsOf(hopeful[:n]), true, o.Runs)
 		hopeful = hopeful[n:]
-		slices.SortFunc(close, cheaper)
-		for _, r := range close {
+		slices.SortFunc(judged, cheaper)
+		for _, r := range judged {
 			if p.Best == nil && r.Kept >= o.Share-1e-9 {
 				p.Best = &r
 			}
 		}
-		p.nearest(close)
+		p.nearest(judged)
 	}
 	p.nearest(rough)
 }
@@ -287,11 +287,11 @@ func (p *Plan) frontier(ctx context.Context, rough []Result) {
 		}
 		front = kept
 	}
-	close := p.Options.all(ctx, settingsOf(front), true, p.Options.Runs)
+	judged := p.Options.all(ctx, settingsOf(front), true, p.Options.Runs)
 	if p.Best != nil {
-		close = append(close, *p.Best)
+		judged = append(judged, *p.Best)
 	}
-	p.Frontier = pareto(close)
+	p.Frontier = pareto(judged)
 }
 
 // pareto returns the results that no other beats in both, fastest first.
