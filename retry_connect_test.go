@@ -47,6 +47,7 @@ func TestConnectingThatWillNeverWork(t *testing.T) {
 		dial  error
 		says  []string
 		retry bool
+		races bool // with TLS 1.3 the request may be on its way before the alert is read
 	}{
 		{name: "a proxy that wants a password", proxy: "http://me:hush@proxy.test:3128", serve: refused(407), says: []string{"the proxy proxy.test:3128 refused", "407", "HTTPS_PROXY"}},
 		{name: "a proxy that lets nobody through", proxy: "http://proxy.test:3128", serve: refused(403), says: []string{"proxy.test:3128", "403 Forbidden", "check the proxy"}},
@@ -60,7 +61,7 @@ func TestConnectingThatWillNeverWork(t *testing.T) {
 		{name: "a server that wants a client's certificate", serve: func(conn net.Conn) {
 			io.Copy(io.Discard, tls.Server(conn, wantsCertificate))
 			io.Copy(io.Discard, conn) // so that the alert is read before the end is noticed
-		}, says: []string{"certificate required"}},
+		}, says: []string{"certificate required"}, races: true},
 		{name: "a server that speaks http", serve: says([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")...), says: []string{"scheme"}},
 		{name: "a firewall", dial: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}, says: []string{"permission denied", "firewall"}},
 		{name: "an address that is none", dial: &net.OpError{Op: "dial", Err: &net.AddrError{Err: "invalid port", Addr: "x:99999"}}, says: []string{"invalid port", "check the address"}},
@@ -96,7 +97,7 @@ func TestConnectingThatWillNeverWork(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				_, err = c.Call(ctx, "GET", "/x", nil, nil)
-				if got := attempts(err); got != 1 != tt.retry {
+				if got := attempts(err); got != 1 != tt.retry && !(tt.races && got <= 3) {
 					t.Errorf("%d attempts: %v", got, err)
 				}
 				for _, want := range tt.says {
