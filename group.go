@@ -333,12 +333,14 @@ func (g *Group) wakeOthers() {
 	}
 }
 
-// letGo lets the workers go that Eager has woken.
+// letGo lets the workers go that Eager has woken. They are woken again when the
+// first endpoint is cold again.
 func (g *Group) letGo() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.waking != nil {
 		g.waking()
+		g.waking = nil
 	}
 }
 

@@ -67,15 +67,12 @@ func (m *groupMember) count(n int) {
 	m.busy += n
 }
 
-// answered notes a worker's answer.
+// answered notes a worker's answer. Workers that have no name count as one.
 func (m *groupMember) answered(worker string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.welcome()
 	m.times, m.why = 0, nil
-	if worker == "" {
-		return
-	}
 	if m.workers[worker].IsZero() {
 		m.newest = now
 	}

@@ -27,6 +27,7 @@ func TestMemberRefuses(t *testing.T) {
 		}, 4 * time.Minute, false, true},
 		{"again: it counts longer", func(m *groupMember) { m.troubled(true, at(0)); m.troubled(true, at(4*time.Minute)) }, 9 * time.Minute, true, true},
 		{"no worker, and then an answer", func(m *groupMember) { m.troubled(true, at(0)); m.answered("w", at(1)) }, time.Second, false, false},
+		{"its workers have no name, and are busy", func(m *groupMember) { m.answered("", at(0)); m.troubled(true, at(time.Minute)) }, time.Minute, false, false},
 		{"its workers are busy", func(m *groupMember) { m.answered("w", at(0)); m.troubled(true, at(time.Minute)) }, time.Minute, false, false},
 		{"its workers are gone", func(m *groupMember) { m.answered("w", at(0)); m.troubled(true, at(3*time.Minute)) }, 3 * time.Minute, true, true},
 		{"the control plane lists one", func(m *groupMember) { m.list(up); m.troubled(true, at(0)) }, 0, false, false},

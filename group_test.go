@@ -187,6 +187,22 @@ func TestGroupEager(t *testing.T) {
 	}, Eager(1))
 }
 
+// Eager wakes the second for every burst that finds the first cold.
+func TestGroupEagerAgain(t *testing.T) {
+	slow := runpodtest.Config{ColdStart: runpodtest.Fixed(90 * time.Second)}
+	quick := runpodtest.Config{ColdStart: runpodtest.Fixed(200 * time.Second)}
+	inPair(t, slow, quick, func(p *pair) {
+		for n := 1; n <= 3; n++ {
+			p.burst(1)
+			time.Sleep(20 * time.Minute) // all workers idle out
+			if got := p.srv[1].Stats().WorkersStarted; got != n {
+				p.Errorf("%d workers were started at the second after %d bursts", got, n)
+			}
+			p.ran[0], p.ran[1] = map[string]int{}, map[string]int{}
+		}
+	}, Eager(1))
+}
+
 // The first dies in the middle: what was not yet sent there goes to the second.
 func TestGroupWhenTheFirstDies(t *testing.T) {
 	cfg := runpodtest.Config{MinWorkers: 3, MaxWorkers: 3}
