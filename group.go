@@ -262,10 +262,25 @@ func (g *Group) hooks(ctx context.Context, at int, been []bool, stays bool) []Ca
 	}))
 }
 
+// How long a job waits for what the control plane says, and for how long it is not
+// asked after it took longer.
+const (
+	lookFor   = 2 * time.Second
+	lookAgain = time.Minute
+)
+
 // lookAt asks the control plane, if the member has one, which workers its endpoint
 // has, and whether it may have any. The answer is at most 5 s old.
 func (g *Group) lookAt(ctx context.Context, m *groupMember) {
-	r, err := m.ready(ctx)
+	if m.isBlind(time.Now()) {
+		return
+	}
+	look, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	r, err := m.ready(look)
+	if look.Err() != nil && ctx.Err() == nil {
+		m.blindUntil(time.Now().Add(lookAgain))
+	}
 	if !r.Listed {
 		return
 	}

@@ -29,6 +29,7 @@ type groupMember struct {
 	workers map[string]time.Time // when each last answered
 	newest  time.Time            // when one was last seen for the first time
 	listed  int                  // workers that the control plane lists; 0: it has none, or was not asked
+	blind   time.Time            // until when the control plane is not asked
 	busy    int
 	failed  int       // attempts in a row that met trouble
 	refusal time.Time // until when what it has refused counts
@@ -95,6 +96,19 @@ func (m *groupMember) list(r Readiness) {
 	if was == 0 && m.listed > 0 {
 		m.welcome()
 	}
+}
+
+// blindUntil notes that the control plane does not answer in time.
+func (m *groupMember) blindUntil(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.blind, m.listed = at, 0
+}
+
+func (m *groupMember) isBlind(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return now.Before(m.blind)
 }
 
 // troubled notes an attempt that no worker has carried out: for want of one, or

@@ -304,6 +304,26 @@ func TestGroupReturnsToTheFirst(t *testing.T) {
 	})
 }
 
+// A control plane that never answers holds up no job for long.
+func TestGroupWithAControlPlaneThatHangs(t *testing.T) {
+	hangs := func(srv *runpodtest.Server) []Option {
+		return []Option{WithControl(hangingPlane{knownWorkers{srv}})}
+	}
+	cfg := runpodtest.Config{MinWorkers: 2}
+	inPairWith(t, cfg, cfg, hangs, func(p *pair) {
+		if took := p.burst(2); took > 25*time.Second {
+			p.Errorf("two jobs of 10 s took %v", took)
+		}
+	})
+}
+
+type hangingPlane struct{ knownWorkers }
+
+func (hangingPlane) Scaling(ctx context.Context) (Scaling, error) {
+	<-ctx.Done()
+	return Scaling{}, ctx.Err()
+}
+
 // Calls with a key stay together, and stay.
 func TestGroupSticky(t *testing.T) {
 	cfg := runpodtest.Config{MinWorkers: 3}
