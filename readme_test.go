@@ -1,7 +1,10 @@
 package runpod
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,4 +72,36 @@ func readmeTable(t *testing.T) (rows []documentedRow) {
 		rows = append(rows, documentedRow{strings.TrimSpace(cells[1]), strings.TrimSpace(cells[2])})
 	}
 	return rows
+}
+
+// Each test that docs/security.md names is there.
+func TestSecurityNamesItsTests(t *testing.T) {
+	doc, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range function.FindAllSubmatch(text, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, m := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(doc, -1) {
+		if named[string(m[1])] = true; !there[string(m[1])] {
+			t.Errorf("docs/security.md names %s, which is not there", m[1])
+		}
+	}
+	if len(named) < 40 {
+		t.Errorf("docs/security.md names %d tests", len(named))
+	}
 }
