@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // link is a Markdown link or picture.
@@ -50,7 +51,26 @@ func hasSection(t *testing.T, repository fs.FS, file, section string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Contains(strings.ToLower(string(text)), "\n## "+strings.ReplaceAll(section, "-", " ")+"\n")
+	for line := range strings.Lines(string(text)) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok && fragment(heading) == section {
+			return true
+		}
+	}
+	return false
+}
+
+// fragment is how a link names a heading: in lower case, without punctuation, with
+// hyphens for spaces.
+func fragment(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, strings.TrimSpace(heading))
 }
 
 // The README is read to its end only if it is short.
