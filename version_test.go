@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gpuburst/runpod-go/runpodtest"
@@ -28,10 +29,28 @@ func TestVersionIsTheBuilds(t *testing.T) {
 	}
 }
 
+// lastHeader is the header of an endpoint's last request; light requests come
+// several at a time.
+type lastHeader struct {
+	mu     sync.Mutex
+	header http.Header
+}
+
+// Get returns a field of it.
+func (l *lastHeader) Get(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.header.Get(name)
+}
+
 // headerSeen is an endpoint that keeps the header of the last request.
-func headerSeen() (runpodtest.Config, *http.Header) {
-	var last http.Header
-	cfg := program(warm(), func(w http.ResponseWriter, r *http.Request) { last = r.Header.Clone() })
+func headerSeen() (runpodtest.Config, *lastHeader) {
+	var last lastHeader
+	cfg := program(warm(), func(w http.ResponseWriter, r *http.Request) {
+		last.mu.Lock()
+		defer last.mu.Unlock()
+		last.header = r.Header.Clone()
+	})
 	return cfg, &last
 }
 
