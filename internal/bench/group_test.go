@@ -59,7 +59,7 @@ type groupFigures struct {
 }
 
 // groupRest is what targets are held against, one value a seed.
-type groupRest struct{ second, bound, work []float64 }
+type groupRest struct{ second, work []float64 }
 
 // noGPU is for how long the first endpoint of the first scenario gets no worker.
 const noGPU = 30 * time.Minute

@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		return compareAPI(ctx, root, modules, *write, out)
 	case *licences && flags.NArg() == 0:
 		return compareLicences(ctx, root, modules, *write, out)
-	case flags.NArg() == 1 && semver.IsValid(flags.Arg(0)) && semver.Canonical(flags.Arg(0)) == flags.Arg(0):
+	case flags.NFlag() == 0 && flags.NArg() == 1 && semver.IsValid(flags.Arg(0)) && semver.Canonical(flags.Arg(0)) == flags.Arg(0):
 		return release(ctx, root, modules, flags.Arg(0), out)
 	}
 	flags.Usage()
