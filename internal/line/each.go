@@ -33,6 +33,9 @@ func ForEach[T any](ctx context.Context, n int, produce Producer[T], do func(con
 		defer workers.Wait()
 		defer close(items)
 		err := produce(ctx, func(item T) error {
+			if ctx.Err() != nil { // select would still choose a worker that is free, half of the time
+				return context.Cause(ctx)
+			}
 			select {
 			case items <- item:
 				return nil
